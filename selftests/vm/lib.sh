@@ -10,6 +10,9 @@ PROJECT_DIR=$(readlink -f "$VM_DIR/../..")
 VM_CACHE=${MAPPED_RAM_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/mapped-ram}
 VM_SELF=${0##*/}
 
+# depmod, modprobe and mkfs live there, and not in everybody's PATH.
+PATH=$PATH:/usr/sbin:/sbin
+
 # Messages go to stderr: stdout belongs to the path, or the command, asked for.
 say()
 {
