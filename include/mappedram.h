@@ -327,7 +327,9 @@ struct mram_image;
  *
  * Magic, version, configuration, every header, every length and offset against
  * the file, the end of the stream. Nothing is allocated by the file's word
- * alone. -EINVAL: not a mapped-ram image, or damaged; -ENODATA: not committed.
+ * alone. -EINVAL: not a mapped-ram image, or damaged; -ENODATA: not committed;
+ * -EOPNOTSUPP: it uses something of QEMU's that mapped-ram excludes or that
+ * this library does not know. Bitmaps are checked when they are asked for.
  */
 int mram_image_open(struct mram_image **out, const char *path,
 		    struct mram_error *err);
@@ -390,6 +392,44 @@ int mram_image_bitmap(struct mram_image *img, int index,
 int mram_image_section(struct mram_image *img, const char *name,
 		       uint32_t instance, uint32_t *version,
 		       void **data, size_t *length, struct mram_error *err);
+
+/**
+ * mram_image_state_offset - where the device state begins in the file, in bytes
+ *
+ * That is behind the end of the RAM section; it ends at mram_image_size().
+ */
+uint64_t mram_image_state_offset(const struct mram_image *img);
+
+/**
+ * struct mram_section_info - one section of the device state
+ * @size: sizeof(struct mram_section_info), set by the caller
+ * @name: valid until the image is closed
+ * @instance: tells sections of one name apart
+ * @version: the writer's own
+ * @data_offset: in the file, in bytes
+ * @length: of the data, in bytes
+ */
+struct mram_section_info {
+	size_t size;
+	const char *name;
+	uint32_t instance;
+	uint32_t version;
+	uint64_t data_offset;
+	uint64_t length;
+};
+
+/**
+ * mram_image_sections - how many sections the device state has
+ *
+ * -EOPNOTSUPP when they cannot be told apart: another program wrote the image
+ * and its description is missing or does not fit.
+ */
+int mram_image_sections(const struct mram_image *img);
+
+/** mram_image_section_info - tell about section @index, in the file's order */
+int mram_image_section_info(struct mram_image *img, int index,
+			    struct mram_section_info *info,
+			    struct mram_error *err);
 
 /**
  * struct mram_restore_opts - how to restore
