@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+/* One session, one region, one image and their model, see rig.h. */
+#include "rig.h"
+
+#define SMALL	(300 * 4 * KIB)
+#define LARGE	(2 * HUGE_SIZE)
+
+const struct shape shapes[] = {
+	{ MEM_ANON, SMALL, 4 * KIB },
+	{ MEM_MEMFD, SMALL, 4 * KIB },
+	{ MEM_FILE_SHARED, SMALL, 4 * KIB },
+	{ MEM_FILE_PRIVATE, SMALL, 4 * KIB },
+	{ MEM_THP, LARGE, 4 * KIB },
+	{ MEM_HUGETLB, LARGE, 4 * KIB },
+	{ MEM_MEMFD_HUGETLB, LARGE, 4 * KIB },
+	{ MEM_ANON, 21 * 64 * KIB, 64 * KIB },
+	{ MEM_MEMFD, LARGE, HUGE_SIZE },
+	{ MEM_HUGETLB, LARGE, HUGE_SIZE },
+};
+const size_t nr_shapes = ARRAY_LEN(shapes);
+
+int place_open(struct place *place, const char *fstype)
+{
+	char mkfs[32];
+	int err;
+
+	*place = (struct place){ .fstype = fstype };
+	if (!fstype)
+		return test_blkdev() ? 0 : memdisk_open(&place->disk, 64 * MIB);
+
+	snprintf(mkfs, sizeof(mkfs), "mkfs.%s", fstype);
+	if (!have_program(mkfs))
+		return -EOPNOTSUPP;
+	need_private_mounts();
+	err = scratch_open(&place->fs, 512 * MIB);
+	if (err)
+		need_failed("no loop device: %s", strerror(-err));
+	if (!scratch_mount(&place->fs, fstype, NULL))
+		return 0;
+	scratch_close(&place->fs);
+	return -EOPNOTSUPP;
+}
+
+void place_close(struct place *place)
+{
+	if (place->fstype)
+		scratch_close(&place->fs);
+	else if (!test_blkdev())
+		memdisk_close(&place->disk);
+}
+
+void need_place_image(struct place *place, struct image *img, uint64_t size)
+{
+	if (place->fstype)
+		need_image_file(img, place->fs.dir, size);
+	else
+		need_image_blkdev(img, test_blkdev() ?: place->disk.path, size);
+}
+
+void need_rig_on(struct rig *rig, enum mem_kind kind, size_t length,
+		 uint32_t region_flags, const char *where)
+{
+	uint64_t size = RIG_HEAD + length + RIG_TAIL;
+	struct stat st;
+	int err;
+
+	if (stat(where, &st))
+		need_failed("%s: %s", where, strerror(errno));
+	rig->dev = mr_open();
+	if (rig->dev < 0)
+		need_failed("%s: %s", MAPPED_RAM_DEVICE, strerror(-rig->dev));
+	err = mem_map(&rig->mem, kind, length);
+	if (err)
+		need_failed("no memory of kind %s: %s", mem_name(kind),
+			    strerror(-err));
+	if (S_ISBLK(st.st_mode))
+		need_image_blkdev(&rig->img, where, size);
+	else
+		need_image_file(&rig->img, where, size);
+	err = mr_image_set(rig->dev, rig->img.fd, 0, NULL);
+	if (err)
+		need_failed("IMAGE_SET: %s", strerror(-err));
+	err = region_add(&rig->r, rig->dev, rig->mem.addr, length, RIG_HEAD,
+			 page_size(), region_flags);
+	if (err)
+		need_failed("REGION_ADD: %s", strerror(-err));
+	need_model(&rig->m, &rig->r, &rig->img);
+}
+
+void need_rig(struct rig *rig, enum mem_kind kind, size_t length,
+	      uint32_t region_flags)
+{
+	int err;
+
+	err = memdisk_open(&rig->disk, RIG_HEAD + length + RIG_TAIL);
+	if (err)
+		need_failed("no disk of memory: %s", strerror(-err));
+	rig->own_disk = true;
+	need_rig_on(rig, kind, length, region_flags, rig->disk.path);
+}
+
+void rig_drop(struct rig *rig)
+{
+	model_free(&rig->m);
+	region_unmap_bitmaps(&rig->r);
+	close(rig->dev);
+	image_drop(&rig->img);
+	mem_unmap(&rig->mem);
+	if (rig->own_disk)
+		memdisk_close(&rig->disk);
+}
+
+void rig_dirty_all(struct rig *rig, struct rng *rng)
+{
+	size_t i;
+
+	for (i = 0; i < rig->r.nr_pages; i++)
+		model_write_random(&rig->m, rng, i);
+}
+
+int save_pass(const struct region *r, struct mapped_ram_save *save)
+{
+	return mr_ioctl(r->dev, MAPPED_RAM_SAVE, save);
+}
+
+int load_pass(const struct region *r, struct mapped_ram_load *load)
+{
+	return mr_ioctl(r->dev, MAPPED_RAM_LOAD, load);
+}
+
+int rig_save(struct rig *rig, struct mapped_ram_save *save)
+{
+	struct mapped_ram_save all = save_args(&rig->r, 0, rig->r.nr_pages);
+	uint64_t written, zero;
+	int err;
+
+	if (!save)
+		save = &all;
+	model_save(&rig->m, save->first_page, save->nr_pages, &written, &zero);
+	err = save_pass(&rig->r, save);
+	if (err) {
+		snprintf(rig->m.why, sizeof(rig->m.why), "SAVE: %s",
+			 strerror(-err));
+		return err;
+	}
+	if (model_check(&rig->m))
+		return -EBADMSG;
+	if (save->out_written_pages == written && save->out_zero_pages == zero)
+		return 0;
+	snprintf(rig->m.why, sizeof(rig->m.why),
+		 "says %llu written and %llu zero, not %llu and %llu",
+		 (unsigned long long)save->out_written_pages,
+		 (unsigned long long)save->out_zero_pages,
+		 (unsigned long long)written, (unsigned long long)zero);
+	return -EBADMSG;
+}
+
+int rig_image_page(struct rig *rig, size_t page, void *buf)
+{
+	return image_read(&rig->img, buf, rig->r.page_size,
+			  RIG_HEAD + page * rig->r.page_size);
+}
