@@ -44,11 +44,19 @@
 #define MRAM_PAGES_ALIGN	0x100000U
 
 #define MRAM_NAME_MAX		255U
+#define MRAM_BLOCKS_MAX		4096U
 #define MRAM_PAGE_SIZE_MIN	4096U
 #define MRAM_PAGE_SIZE_MAX	0x200000U
 
 /* No loader looks at the rest when this much of the start is zero. */
 #define MRAM_FIRST_BLOCK	4096U
+
+/*
+ * Device state is searched for its end where a file does not say it, so both
+ * it and its description have a limit.
+ */
+#define MRAM_STATE_MAX		0x40000000U
+#define MRAM_DESCRIPTION_MAX	0x1000000U
 
 /*
  * Section ids only have to agree within one stream. This one for RAM tells
