@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Signals, and the files that a failed job takes away again. What handlers
+ * touch is written so that a signal between any two instructions finds it
+ * whole.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "progress.h"
+#include "region.h"
+#include "tool.h"
+
+struct made_file {
+	struct made_file *next;
+	const char *path;
+	dev_t dev;
+	ino_t ino;
+};
+
+static struct made_file *volatile made_files;
+static volatile sig_atomic_t got_signal;
+static volatile sig_atomic_t die_at_once;
+
+static void remove_made_files(void)
+{
+	const struct made_file *f;
+	struct stat st;
+
+	for (f = made_files; f; f = f->next)
+		if (!lstat(f->path, &st) && st.st_dev == f->dev &&
+		    st.st_ino == f->ino)
+			unlink(f->path);
+}
+
+/* For handlers: no stdio there. */
+static void put(const char *text)
+{
+	ssize_t ret = write(STDERR_FILENO, text, strlen(text));
+
+	(void)ret;
+}
+
+static void put_number(uint64_t value)
+{
+	char digits[24], *p = digits + sizeof(digits) - 1;
+
+	*p = '\0';
+	do
+		*--p = (char)('0' + value % 10);
+	while (value /= 10);
+	put(p);
+}
+
+static void die_of(int sig)
+{
+	sigset_t set;
+
+	signal(sig, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	raise(sig);
+	_exit(128 + sig);
+}
+
+static void on_signal(int sig)
+{
+	int saved = errno;
+
+	if (!die_at_once && !got_signal) {
+		got_signal = sig;
+		errno = saved;
+		return;
+	}
+	progress_erase_in_signal();
+	remove_made_files();
+	put("mapped-ram: interrupted\n");
+	die_of(sig);
+}
+
+/*
+ * The memory of a region is a file, and a file can lose its end, its device or
+ * its room on the way. The library then meets this signal, not an error.
+ */
+static void on_bus_error(int sig, siginfo_t *info, void *context)
+{
+	const struct region *r = region_at(info->si_addr);
+
+	(void)context;
+	if (!r)
+		die_of(sig);
+	progress_erase_in_signal();
+	remove_made_files();
+	put("mapped-ram: region '");
+	put(r->name);
+	put("': ");
+	put(r->path);
+	put(": no memory at offset ");
+	put_number((uint64_t)((char *)info->si_addr - (char *)r->addr));
+	put(": the file was cut short, or its file system is full or failed\n");
+	_exit(TOOL_FAILED);
+}
+
+void cleanup_start(enum cleanup_mode mode)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction sa = { .sa_handler = on_signal }, old;
+	size_t i;
+
+	die_at_once = mode == CLEANUP_DIE;
+	sigemptyset(&sa.sa_mask);
+	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		/* What the caller had ignored, as nohup does, stays ignored. */
+		if (!sigaction(signals[i], NULL, &old) &&
+		    old.sa_handler == SIG_IGN)
+			continue;
+		sigaction(signals[i], &sa, NULL);
+	}
+	sa.sa_sigaction = on_bus_error;
+	sa.sa_flags = SA_SIGINFO;
+	sigaction(SIGBUS, &sa, NULL);
+}
+
+bool cleanup_interrupted(void)
+{
+	return got_signal;
+}
+
+int cleanup_add_file(const char *path, int fd)
+{
+	struct made_file *f = malloc(sizeof(*f));
+	struct stat st;
+
+	if (!f || fstat(fd, &st)) {
+		tool_fail("%s: %s", path, strerror(errno));
+		free(f);
+		unlink(path);
+		return TOOL_FAILED;
+	}
+	f->path = path;
+	f->dev = st.st_dev;
+	f->ino = st.st_ino;
+	f->next = made_files;
+	made_files = f;
+	return 0;
+}
+
+int cleanup_end(int status)
+{
+	struct made_file *f;
+
+	/* From here on there is nothing left to do in order. */
+	die_at_once = 1;
+	if (status)
+		remove_made_files();
+	while ((f = made_files)) {
+		made_files = f->next;
+		free(f);
+	}
+	if (status && got_signal)
+		die_of(got_signal);
+	return status;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Ending early without leaving a mess: signals, and the files that a failed
+ * job takes away again.
+ */
+#ifndef MRAM_CLEANUP_H
+#define MRAM_CLEANUP_H
+
+#include <stdbool.h>
+
+/**
+ * enum cleanup_mode - what SIGINT, SIGTERM and SIGHUP do
+ * @CLEANUP_ASK: the first one makes cleanup_interrupted() true, so that the
+ *               job can end in order; the second one ends it at once
+ * @CLEANUP_DIE: end at once; files are still taken away
+ */
+enum cleanup_mode {
+	CLEANUP_ASK,
+	CLEANUP_DIE,
+};
+
+/** cleanup_start - take the signals over */
+void cleanup_start(enum cleanup_mode mode);
+
+/** cleanup_interrupted - has a signal come? */
+bool cleanup_interrupted(void);
+
+/**
+ * cleanup_add_file - this job has made this file
+ * @path: must stay valid
+ * @fd: the open file; it is not removed if the path names another one by then
+ *
+ * Return: 0, or TOOL_FAILED after saying why; then the file is removed.
+ */
+int cleanup_add_file(const char *path, int fd);
+
+/**
+ * cleanup_end - the job is over
+ * @status: its exit status; unless it is 0 the files are taken away
+ *
+ * After a failure that a signal caused, the tool dies of that signal, so that
+ * shells and make see what happened.
+ *
+ * Return: @status
+ */
+int cleanup_end(int status);
+
+#endif /* MRAM_CLEANUP_H */

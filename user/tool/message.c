@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What the tool says to people when something is wrong: always one line on
+ * stderr, always beginning with the tool's name.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "progress.h"
+#include "tool.h"
+
+char *tool_printable(char *text)
+{
+	char *p;
+
+	for (p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	return text;
+}
+
+static void say(const char *prefix, const char *fmt, va_list ap,
+		const char *suffix)
+{
+	/* Two paths of full length and a library's message fit. */
+	char text[10240];
+
+	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
+		text[0] = '\0';
+	progress_end();
+	fprintf(stderr, "mapped-ram%s: %s%s\n", prefix, tool_printable(text),
+		suffix);
+}
+
+int tool_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say("", fmt, ap, "");
+	va_end(ap);
+	return TOOL_FAILED;
+}
+
+void tool_warn(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(": warning", fmt, ap, "");
+	va_end(ap);
+}
+
+int tool_usage(const char *command, const char *fmt, ...)
+{
+	char prefix[64] = "", suffix[96];
+	va_list ap;
+
+	if (command)
+		snprintf(prefix, sizeof(prefix), " %s", command);
+	snprintf(suffix, sizeof(suffix), "; try 'mapped-ram%s --help'", prefix);
+	va_start(ap, fmt);
+	say(prefix, fmt, ap, suffix);
+	va_end(ap);
+	return TOOL_USAGE;
+}
+
+int tool_fail_library(const char *path, int code, const struct mram_error *err)
+{
+	if (!err->message[0])
+		return tool_fail("%s: %s", path, strerror(-code));
+	if (strstr(err->message, path))
+		return tool_fail("%s", err->message);
+	return tool_fail("%s: %s", path, err->message);
+}
+
+int tool_finish_output(int status)
+{
+	bool failed = ferror(stdout);
+
+	errno = 0;
+	if (fflush(stdout))
+		failed = true;
+	if (!failed)
+		return status;
+	return tool_fail("cannot write the output: %s",
+			 strerror(errno ? errno : EIO));
+}

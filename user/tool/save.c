@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * mapped-ram save: files or shared memory to an image, in one pass.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "progress.h"
+#include "region.h"
+#include "target.h"
+#include "tool.h"
+
+static const char help[] =
+"usage: mapped-ram save --region NAME=PATH [OPTION]... IMAGE\n"
+"\n"
+"Write the memory in PATH to IMAGE, a file or a block device. Whatever writes\n"
+"to the memory has to be stopped meanwhile.\n"
+"\n"
+"  --region NAME=PATH  a block of the image, and the file or shared memory\n"
+"                      that holds it; may be given more than once\n"
+"  --engine NAME       module, uring or pwrite; default: the first that works\n"
+"  --window N          most I/Os in flight\n"
+"  --bridge N          write up to N pages along to join two I/Os\n"
+"  --max-extent SIZE   most bytes of one I/O\n"
+"  --machine NAME      QEMU's machine type, for the image's header\n"
+"  --force             overwrite an IMAGE that holds something else\n"
+"  --help, -h          this text\n"
+"\n"
+"SIZE is in bytes, or with K, M or G behind it.\n";
+
+struct save {
+	struct regions regions;
+	struct target target;
+	struct mram_session_opts session;
+	struct mram_pass_opts pass;
+	struct mram_pass_stats total;
+	bool force;
+	const char *image;
+};
+
+enum { OPT_REGION = 256, OPT_ENGINE, OPT_WINDOW, OPT_BRIDGE, OPT_MAX_EXTENT,
+       OPT_MACHINE, OPT_FORCE };
+
+static const struct option options[] = {
+	{ "region",	required_argument,	NULL, OPT_REGION },
+	{ "engine",	required_argument,	NULL, OPT_ENGINE },
+	{ "window",	required_argument,	NULL, OPT_WINDOW },
+	{ "bridge",	required_argument,	NULL, OPT_BRIDGE },
+	{ "max-extent",	required_argument,	NULL, OPT_MAX_EXTENT },
+	{ "machine",	required_argument,	NULL, OPT_MACHINE },
+	{ "force",	no_argument,		NULL, OPT_FORCE },
+	{ "help",	no_argument,		NULL, 'h' },
+	{ }
+};
+
+static int take_option(struct save *s, int c)
+{
+	uint64_t value;
+
+	switch (c) {
+	case OPT_REGION:
+		return regions_add(&s->regions, "save", optarg);
+	case OPT_ENGINE:
+		return tool_take_engine("save", optarg, &s->session.engine);
+	case OPT_WINDOW:
+		return tool_take_window("save", optarg, &s->pass.window);
+	case OPT_BRIDGE:
+		if (!tool_parse_count(optarg, UINT32_MAX, &value))
+			return tool_usage("save",
+					  "--bridge wants a number of pages, not '%s'",
+					  optarg);
+		s->pass.bridge = (uint32_t)value;
+		return 0;
+	case OPT_MAX_EXTENT:
+		return tool_take_extent("save", optarg, &s->pass.max_extent);
+	case OPT_MACHINE:
+		if (!*optarg || strlen(optarg) > 255)
+			return tool_usage("save",
+					  "--machine wants a name of 1 to 255 bytes");
+		s->session.machine = optarg;
+		return 0;
+	case OPT_FORCE:
+		s->force = true;
+		return 0;
+	}
+	return TOOL_USAGE;
+}
+
+static int on_progress(void *data, uint64_t done, uint64_t total)
+{
+	const struct save *s = data;
+
+	(void)total;
+	progress_update(s->total.written + s->total.zero + done);
+	return cleanup_interrupted();
+}
+
+static int add_regions(struct save *s, struct mram_session *session,
+		       struct mram_error *err)
+{
+	size_t i;
+	int ret;
+
+	for (i = 0; i < s->regions.count; i++) {
+		const struct region *r = &s->regions.list[i];
+		struct mram_region_opts opts = MRAM_OPTS(mram_region_opts,
+			.flags = MRAM_REGION_HAS_FD,
+			.page_size = REGION_PAGE_SIZE,
+			.fd = r->fd);
+
+		ret = mram_session_add_region(session, r->name, r->addr,
+					      r->length, &opts, err);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+/*
+ * More than one pass only when a signal that means nothing to us, as being
+ * stopped and continued does, ended the one before.
+ */
+static int run_passes(struct save *s, struct mram_session *session,
+		      struct mram_error *err)
+{
+	int ret;
+
+	do {
+		struct mram_pass_stats stats = { .size = sizeof(stats) };
+
+		ret = mram_session_pass(session, &s->pass, &stats, err);
+		s->total.flags |= stats.flags;
+		s->total.written += stats.written;
+		s->total.zero += stats.zero;
+		s->total.bridged += stats.bridged;
+		s->total.ios += stats.ios;
+		s->total.bytes += stats.bytes;
+		s->total.nsec += stats.nsec;
+	} while (ret == -EINTR && !cleanup_interrupted());
+	return ret;
+}
+
+static int save(struct save *s, struct mram_session *session,
+		struct mram_error *err)
+{
+	int64_t dirty;
+	int ret;
+
+	ret = add_regions(s, session, err);
+	if (!ret)
+		ret = mram_session_begin(session, err);
+	if (ret)
+		return ret;
+	s->target.begun = true;
+
+	ret = mram_session_mark_dirty(session, -1, 0, MRAM_ALL, err);
+	if (ret)
+		return ret;
+	dirty = mram_session_count_dirty(session, -1);
+	if (dirty < 0)
+		return (int)dirty;
+	s->pass.progress = on_progress;
+	s->pass.progress_data = s;
+	progress_start("saving", (uint64_t)dirty,
+		       (uint64_t)dirty * REGION_PAGE_SIZE);
+	if (cleanup_interrupted())
+		return -ECANCELED;
+	ret = run_passes(s, session, err);
+	if (!ret && cleanup_interrupted())
+		ret = -ECANCELED;
+	if (!ret)
+		ret = mram_session_commit(session, err);
+	progress_end();
+	return ret;
+}
+
+static void summary(const struct save *s, const char *engine, uint64_t nsec)
+{
+	printf("%zu %s saved: %llu pages written, %llu zero, %llu I/Os, %s, engine %s, %.2f s\n",
+	       s->regions.count, s->regions.count == 1 ? "region" : "regions",
+	       (unsigned long long)s->total.written,
+	       (unsigned long long)s->total.zero,
+	       (unsigned long long)s->total.ios,
+	       tool_format_size(s->total.bytes).text, engine,
+	       tool_seconds(nsec));
+	if (s->total.flags & MRAM_STATS_BUFFERED)
+		tool_warn("%s: the file system did not write directly; pages of the image went through the page cache",
+			  s->image);
+}
+
+static int run(struct save *s)
+{
+	struct mram_session *session = NULL;
+	struct mram_error err = { 0 };
+	uint64_t start = tool_now();
+	int ret;
+
+	ret = regions_open_sources(&s->regions);
+	if (!ret)
+		ret = target_check(&s->target, s->image, &s->regions, s->force);
+	if (ret)
+		return ret;
+
+	ret = mram_session_open(&session, s->image, &s->session, &err);
+	if (!ret)
+		ret = save(s, session, &err);
+	if (!ret)
+		summary(s, mram_session_engine(session), tool_now() - start);
+	else if (cleanup_interrupted())
+		tool_fail(s->target.begun || s->target.created ?
+			  "interrupted; %s holds no image" :
+			  "interrupted; %s is as it was", s->image);
+	else
+		tool_fail_library(s->image, ret, &err);
+	mram_session_close(session);
+	if (ret)
+		target_abandon(&s->target);
+	return ret ? TOOL_FAILED : 0;
+}
+
+int cmd_save(int argc, char **argv)
+{
+	struct save s = {
+		.session = MRAM_OPTS(mram_session_opts),
+		.pass = MRAM_OPTS(mram_pass_opts),
+	};
+	int c, status = 0;
+
+	opterr = 0;
+	while (!status &&
+	       (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		if (c == 'h') {
+			regions_close(&s.regions);
+			fputs(help, stdout);
+			return tool_finish_output(0);
+		}
+		status = c == '?' || c == ':' ? tool_bad_option("save", argv, c)
+					      : take_option(&s, c);
+	}
+	if (!status)
+		status = tool_one_image("save", argc, argv, &s.image);
+	if (!status && !s.regions.count)
+		status = tool_usage("save", "no --region is given");
+	if (!status) {
+		cleanup_start(CLEANUP_ASK);
+		status = run(&s);
+	}
+	regions_close(&s.regions);
+	return tool_finish_output(cleanup_end(status));
+}

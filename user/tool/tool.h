@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the subcommands of mapped-ram share: messages, exit statuses, numbers
+ * on the command line, and numbers for people.
+ */
+#ifndef MRAM_TOOL_H
+#define MRAM_TOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mappedram.h>
+
+/** TOOL_FAILED - exit status: the job could not be done */
+#define TOOL_FAILED	1
+/** TOOL_USAGE - exit status: the command line is wrong */
+#define TOOL_USAGE	2
+
+/* One function a subcommand; argv[0] is its name. They return exit statuses. */
+int cmd_save(int argc, char **argv);
+int cmd_restore(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
+
+/* --------------------------------------------------------------- message.c */
+
+/**
+ * tool_fail - say on one line of stderr what went wrong
+ *
+ * Takes the progress bar away first. Control characters, which names and paths
+ * may hold, are replaced.
+ *
+ * Return: TOOL_FAILED
+ */
+int tool_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/** tool_warn - the same for what does not end the job */
+void tool_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/**
+ * tool_usage - say what is wrong with the command line
+ * @command: the subcommand, or NULL
+ *
+ * Return: TOOL_USAGE
+ */
+int tool_usage(const char *command, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/**
+ * tool_fail_library - pass on what the library says
+ * @path: the image
+ * @code: what its call returned
+ *
+ * Return: TOOL_FAILED
+ */
+int tool_fail_library(const char *path, int code, const struct mram_error *err);
+
+/**
+ * tool_finish_output - was everything that was printed written?
+ *
+ * Return: @status, or TOOL_FAILED when stdout took not all of it
+ */
+int tool_finish_output(int status);
+
+/** tool_printable - replace control characters in place; returns @text */
+char *tool_printable(char *text);
+
+/* --------------------------------------------------------------- options.c */
+
+/**
+ * tool_bad_option - what getopt_long() returned '?' or ':' for
+ *
+ * Return: TOOL_USAGE
+ */
+int tool_bad_option(const char *command, char **argv, int c);
+
+/**
+ * tool_one_image - the one argument behind the options
+ *
+ * Return: 0, or TOOL_USAGE after saying what is wrong
+ */
+int tool_one_image(const char *command, int argc, char **argv,
+		   const char **image);
+
+/* Values of options that several subcommands have; they return the same. */
+int tool_take_engine(const char *command, const char *arg, const char **out);
+int tool_take_window(const char *command, const char *arg, uint32_t *out);
+int tool_take_extent(const char *command, const char *arg, uint32_t *out);
+
+/* ---------------------------------------------------------------- number.c */
+
+/** tool_parse_size - bytes, with K, M, G or T behind them for powers of 1024 */
+bool tool_parse_size(const char *text, uint64_t *out);
+
+/** tool_parse_count - a plain decimal number, at most @max */
+bool tool_parse_count(const char *text, uint64_t max, uint64_t *out);
+
+/** struct tool_size - room for the text of a size */
+struct tool_size {
+	char text[32];
+};
+
+/** tool_format_size - "64 MiB", "1.5 GiB", "512 B" */
+struct tool_size tool_format_size(uint64_t bytes);
+
+/** tool_seconds - nanoseconds as seconds */
+static inline double tool_seconds(uint64_t nsec)
+{
+	return (double)nsec / 1e9;
+}
+
+/** tool_now - a clock that only goes forward, in nanoseconds */
+uint64_t tool_now(void);
+
+#endif /* MRAM_TOOL_H */
