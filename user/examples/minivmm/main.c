@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The command line of minivmm.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "minivmm.h"
+
+static const char usage_text[] =
+"Usage: minivmm --image FILE [OPTION]... save-live|restore\n"
+"\n"
+"save-live starts a guest that keeps changing its memory, and saves it to FILE\n"
+"while it runs. restore reads FILE, lets the guest go on, and checks its memory.\n"
+"\n"
+"  --image FILE          the image: a file or a block device\n"
+"  --engine NAME         module, uring or pwrite (the first that works here)\n"
+"  --ram KIND            anon, memfd, hugetlb or thp (anon)\n"
+"  --dump FILE           save-live: write the memory to FILE as well\n"
+"                        restore: compare the memory with FILE\n"
+"  --json FILE           write the results to FILE\n"
+"  --help                show this\n"
+"\n"
+"save-live only:\n"
+"  --mem MIB             the guest's memory (64)\n"
+"  --warm-up STEPS       run so far before saving; each step changes a page\n"
+"                        (12000)\n"
+"  --dirty-rate N        then at most N steps a second, 0: no limit (1000)\n"
+"  --downtime-pages N    stop the guest when so few pages are dirty (300)\n"
+"  --max-passes N        or after so many passes (10)\n"
+"  --bridge N            write up to N clean pages along to join two runs of\n"
+"                        dirty ones (8)\n"
+"  --manual-protect      use KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2\n"
+"\n"
+"restore only:\n"
+"  --run STEPS           how far the guest shall go on (2000)\n"
+"\n"
+"Exit status: 0 when all is right, 1 when something failed or is wrong, 2 when\n"
+"the command line is.\n";
+
+static const struct option long_options[] = {
+	{ "image", required_argument, NULL, 'i' },
+	{ "engine", required_argument, NULL, 'e' },
+	{ "ram", required_argument, NULL, 'r' },
+	{ "dump", required_argument, NULL, 'd' },
+	{ "json", required_argument, NULL, 'j' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "mem", required_argument, NULL, 'm' },
+	{ "warm-up", required_argument, NULL, 'w' },
+	{ "dirty-rate", required_argument, NULL, 'R' },
+	{ "downtime-pages", required_argument, NULL, 'D' },
+	{ "max-passes", required_argument, NULL, 'P' },
+	{ "bridge", required_argument, NULL, 'b' },
+	{ "manual-protect", no_argument, NULL, 'M' },
+	{ "run", required_argument, NULL, 'n' },
+	{ }
+};
+
+static void wrong_usage(const char *what, const char *value)
+{
+	fprintf(stderr, "minivmm: %s%s; see minivmm --help\n", what, value);
+	exit(2);
+}
+
+static uint64_t number(const char *text, uint64_t max)
+{
+	char *end;
+	uint64_t value;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || end == text || *end || *text == '-' || value > max)
+		wrong_usage("not a number, or too large: ", text);
+	return value;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {
+		.mem_mib = 64,
+		.warm_up = 12000,
+		.dirty_rate = 1000,
+		.downtime_pages = 300,
+		.max_passes = 10,
+		.bridge = 8,
+		.run = 2000,
+	};
+	int c, kind;
+
+	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		switch (c) {
+		case 'i': o.image = optarg; break;
+		case 'e': o.engine = optarg; break;
+		case 'd': o.dump = optarg; break;
+		case 'j': o.json = optarg; break;
+		case 'm': o.mem_mib = number(optarg, MEM_MAX); break;
+		case 'w': o.warm_up = number(optarg, UINT32_MAX); break;
+		case 'R': o.dirty_rate = number(optarg, UINT32_MAX); break;
+		case 'D': o.downtime_pages = number(optarg, UINT32_MAX); break;
+		case 'P': o.max_passes = number(optarg, MAX_PASSES); break;
+		case 'b': o.bridge = number(optarg, UINT32_MAX); break;
+		case 'n': o.run = number(optarg, UINT32_MAX); break;
+		case 'M': o.manual_protect = true; break;
+		case 'r':
+			kind = ram_kind_parse(optarg);
+			if (kind < 0)
+				wrong_usage("no such kind of memory: ", optarg);
+			o.ram = kind;
+			break;
+		case 'h':
+			fputs(usage_text, stdout);
+			return 0;
+		default:
+			return 2;
+		}
+	}
+	if (optind != argc - 1)
+		wrong_usage("say save-live or restore", "");
+	if (!o.image)
+		wrong_usage("--image is missing", "");
+
+	if (!strcmp(argv[optind], "save-live"))
+		return save_live(&o);
+	if (!strcmp(argv[optind], "restore"))
+		return restore(&o);
+	wrong_usage("no such command: ", argv[optind]);
+}

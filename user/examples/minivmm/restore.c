@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Restore a guest in a process that knows nothing but the image, let it go on,
+ * and check three times that its memory is right: against the dump that the
+ * saving process wrote, against the model, and by the guest itself.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "minivmm.h"
+
+static void *get_section(struct mram_image *image, const char *name,
+			 size_t expected)
+{
+	struct mram_error err;
+	uint32_t version;
+	size_t length;
+	void *data;
+
+	if (mram_image_section(image, name, 0, &version, &data, &length, &err))
+		die("%s", err.message);
+	if (version != 1 || length != expected)
+		die("section %s: version %u with %zu bytes, expected 1 with %zu",
+		    name, version, length, expected);
+	return data;
+}
+
+static int find_block(struct mram_image *image, const struct region *r)
+{
+	struct mram_block_info info = { .size = sizeof(info) };
+	int index = mram_image_find(image, r->name);
+	struct mram_error err;
+
+	if (index < 0)
+		die("no block %s in the image", r->name);
+	if (mram_image_block(image, index, &info, &err))
+		die("%s", err.message);
+	if (info.length != r->length)
+		die("block %s has %llu bytes, expected %llu", r->name,
+		    (unsigned long long)info.length,
+		    (unsigned long long)r->length);
+	return index;
+}
+
+static void restore_memory(const struct options *o, struct mram_image *image,
+			   struct ram *ram, FILE *json)
+{
+	struct mram_restore_opts opts =
+		MRAM_OPTS(mram_restore_opts, .engine = o->engine);
+	uint64_t read = 0, zero = 0, ios = 0, bytes = 0, nsec = 0;
+	const char *engine = NULL;
+	struct mram_error err;
+
+	for (int i = 0; i < REGIONS; i++) {
+		const struct region *r = &ram->regions[i];
+		struct mram_restore_stats stats = { .size = sizeof(stats) };
+
+		if (mram_image_restore(image, find_block(image, r), r->addr,
+				       r->length, &opts, &stats, &err))
+			die("%s", err.message);
+		engine = stats.engine;
+		read += stats.read;
+		zero += stats.zero;
+		ios += stats.ios;
+		bytes += stats.bytes;
+		nsec += stats.nsec;
+	}
+	printf("Restored a guest with %llu MiB (%s)\nfrom %s with engine %s\n\n",
+	       (unsigned long long)ram->mem_mib, ram_kind_name(o->ram), o->image,
+	       engine);
+	print_fact("pages", "%llu read, %llu zero; %.1f MB in %llu I/Os, %.1f ms",
+		   (unsigned long long)read, (unsigned long long)zero,
+		   bytes / 1e6, (unsigned long long)ios, nsec / 1e6);
+	json_string(json, "engine", engine);
+	json_number(json, "read", read);
+	json_number(json, "zero", zero);
+	json_number(json, "ios", ios);
+	json_number(json, "bytes", bytes);
+	json_number(json, "nsec", nsec);
+}
+
+/* Tells and counts what is wrong before the guest runs */
+static uint64_t check_memory(const struct options *o, const struct ram *ram,
+			     FILE *json)
+{
+	uint64_t step = ram_state(ram)->step;
+	uint64_t different = 0, wrong;
+
+	if (o->dump) {
+		different = ram_compare(ram, o->dump);
+		if (different)
+			print_fact("compared", "memory DIFFERS from the saved guest's in %llu pages",
+				   (unsigned long long)different);
+		else
+			print_fact("compared", "byte for byte equal to the saved guest's memory");
+		json_number(json, "dump_different_pages", different);
+	}
+	wrong = model_check(ram, false);
+	print_guest(ram_state(ram));
+	print_model(wrong, step);
+	json_number(json, "counter", step);
+	json_number(json, "model_wrong_pages", wrong);
+	return different + wrong;
+}
+
+/* Lets the guest go on, then looks at it again */
+static uint64_t run_on(const struct options *o, struct vm *vm, FILE *json)
+{
+	const volatile struct guest_state *state = ram_state(&vm->ram);
+	uint64_t wrong;
+
+	printf("\nThe guest goes on for %llu steps\n\n",
+	       (unsigned long long)o->run);
+	vm_run_to(vm, state->step + o->run);
+	wrong = model_check(&vm->ram, true);
+	print_guest(state);
+	print_model(wrong, state->step);
+	json_number(json, "counter_after", state->step);
+	json_number(json, "checksum_after", state->checksum);
+	json_number(json, "guest_errors", state->errors);
+	json_number(json, "model_wrong_pages_after", wrong);
+	return state->errors + wrong;
+}
+
+int restore(const struct options *o)
+{
+	struct machine_state *machine;
+	struct mram_image *image;
+	struct mram_error err;
+	struct vm vm = { 0 };
+	uint64_t bad;
+	void *vcpu;
+	FILE *json;
+
+	if (mram_image_open(&image, o->image, &err))
+		die("%s", err.message);
+	machine = get_section(image, SECTION_MACHINE, sizeof(*machine));
+	vcpu = get_section(image, SECTION_VCPU, vcpu_state_size());
+	json = json_open(o->json);
+	ram_allocate(&vm.ram, machine->mem_mib, o->ram);
+	restore_memory(o, image, &vm.ram, json);
+	mram_image_close(image);
+
+	bad = check_memory(o, &vm.ram, json);
+	vm_create(&vm, false);
+	vcpu_set_state(&vm, vcpu);
+	if (o->run)
+		bad += run_on(o, &vm, json);
+	json_number(json, "cached_pages", cached_pages(o->image));
+	json_close(json);
+	free(machine);
+	free(vcpu);
+	return bad ? 1 : 0;
+}
