@@ -27,8 +27,9 @@
  *
  * Writes records, bitmaps and tail, cuts a regular file to its exact length,
  * flushes all of it together with the pages, then writes the first block and
- * flushes that. After an error the image is not valid or (when the last flush
- * failed) it is unknown; calling again is right.
+ * flushes that. After an error the image is not valid, except that after a
+ * failure of the very last flush nobody knows. Calling again writes all of it
+ * again, but not the pages.
  */
 int mram_image_write_commit(struct mram_io *io, const struct mram_layout *l,
 			    const uint64_t *const *bitmaps,

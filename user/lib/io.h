@@ -17,6 +17,9 @@
 
 #include <mappedram.h>
 
+/** MRAM_IO_BOUNCE - size of the bounce buffer in bytes */
+#define MRAM_IO_BOUNCE	0x100000U
+
 /** MRAM_IO_WRITE - open for reading and writing; make a missing file */
 #define MRAM_IO_WRITE	(1u << 0)
 
@@ -110,5 +113,12 @@ int mram_io_invalidate(struct mram_io *io, struct mram_error *err);
  * back, and on disk it may be either.
  */
 int mram_io_validate(struct mram_io *io, struct mram_error *err);
+
+/** mram_io_alloc - zeroed memory that I/O on the file accepts; free() it */
+void *mram_io_alloc(const struct mram_io *io, size_t size);
+
+/** mram_io_err - mram_err() for "PATH: cannot @what: (what @code means)" */
+int mram_io_err(const struct mram_io *io, struct mram_error *err, int code,
+		const char *what);
 
 #endif /* MRAM_IO_H */
