@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0
+# Everything starts here; `make help` says what there is.
+#
+# KERNEL picks a line of selftests/vm/kernels (or "debug"): the kernel that the
+# module is built for and that the test machine boots. KDIR builds the module
+# against any other kernel's build directory instead.
+
+KERNEL ?= 6.1
+O ?= $(CURDIR)/build
+VM := selftests/vm
+
+# A file for each source, so that one tree serves any number of kernels.
+KMOD_OUT := $(O)/kmod-$(KERNEL)
+KMOD_SRC := $(wildcard kmod/*.c kmod/*.h) kmod/Kbuild
+
+.DELETE_ON_ERROR:
+.PHONY: all help deps module user tests demo check vm lint clean install
+
+all: module user
+
+help:
+	@echo 'Two commands do everything, as root on Debian 12 or 13:'
+	@echo '  make demo         save and restore a real KVM guest in the test machine'
+	@echo '  make check        build and run all tests there'
+	@echo
+	@echo 'The others:'
+	@echo '  make              build module, library, tool and example'
+	@echo '  make module       the module, for KERNEL=$(KERNEL) or KDIR=/lib/modules/.../build'
+	@echo '  make user         library, tool and example'
+	@echo '  make lint         checkpatch, sparse and shellcheck'
+	@echo '  make vm           a shell in the test machine'
+	@echo '  make deps         install what building and testing needs'
+	@echo '  make install      library, tool, headers and man pages, to DESTDIR/PREFIX'
+	@echo '  make clean        remove build/'
+	@echo
+	@echo 'KERNEL=NAME picks a kernel: $(shell sed -n 's/^\([^# \t]\+\).*/\1/p' $(VM)/kernels 2>/dev/null | tr '\n' ' ')'
+
+deps:
+	@$(VM)/install-deps build vm dev
+
+# kbuild writes beside the sources, so it gets a directory of links to them.
+module: $(KMOD_SRC) include/uapi/linux/mapped_ram.h
+	@mkdir -p $(KMOD_OUT)
+	@ln -sf $(abspath $(KMOD_SRC)) $(KMOD_OUT)/
+	@kdir="$(KDIR)"; [ -n "$$kdir" ] || kdir=$$($(VM)/kdir $(KERNEL)) && \
+	$(MAKE) --no-print-directory -C "$$kdir" M=$(abspath $(KMOD_OUT)) \
+		MRAM_INCLUDE=$(abspath include) W=1 $(if $(SPARSE),C=2) modules
+
+user:
+	@$(MAKE) --no-print-directory -C user O=$(abspath $(O))/user
+
+tests: user
+	@$(MAKE) --no-print-directory -C selftests O=$(abspath $(O))/selftests
+
+demo: deps module user
+	@$(VM)/run --kernel $(KERNEL) -- selftests/demo/demo.sh
+
+check: deps lint module user tests
+	@selftests/check
+
+lint:
+	@selftests/lint
+
+vm: module user
+	@$(VM)/shell --kernel $(KERNEL)
+
+install: user
+	@$(MAKE) --no-print-directory -C user O=$(abspath $(O))/user install
+
+clean:
+	rm -rf $(O)

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The only file that knows kernel versions. Distributions backport freely, so
+ * a feature test comes first and a version is asked only where there is none.
+ */
+#ifndef MRAM_COMPAT_H
+#define MRAM_COMPAT_H
+
+#include <linux/fs.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/uio.h>
+#include <linux/version.h>
+
+#if !defined(CONFIG_64BIT)
+#error "mapped_ram needs a 64-bit kernel"
+#endif
+
+/*
+ * Looking at page tables with interrupts off is safe only where the kernel
+ * does it itself in get_user_pages_fast(). Renamed in 6.10.
+ */
+#if !defined(CONFIG_HAVE_FAST_GUP) && !defined(CONFIG_HAVE_GUP_FAST)
+#error "mapped_ram needs an architecture with a lockless get_user_pages_fast()"
+#endif
+
+/* A wait for userfaultfd that ordinary signals end: since 6.2. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#define MRAM_GUP_INTERRUPTIBLE	FOLL_INTERRUPTIBLE
+#else
+#define MRAM_GUP_INTERRUPTIBLE	0
+#endif
+
+static inline void mram_vm_flags_set(struct vm_area_struct *vma,
+				     vm_flags_t flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_set(vma, flags);
+#else
+	vma->vm_flags |= flags;
+#endif
+}
+
+/*
+ * Freeze protection of an asynchronous write. Since 6.8 vfs_iocb_iter_write()
+ * takes it, and gives it back unless the write was queued; before, both are
+ * the caller's. A queued write gives it back at its completion, always.
+ */
+static inline void mram_write_start(struct kiocb *iocb)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+	struct super_block *sb = file_inode(iocb->ki_filp)->i_sb;
+
+	sb_start_write(sb);
+	/* The completion may run in another context than this one. */
+	__sb_writers_release(sb, SB_FREEZE_WRITE);
+#endif
+}
+
+static inline void mram_write_end_queued(struct kiocb *iocb)
+{
+	struct super_block *sb = file_inode(iocb->ki_filp)->i_sb;
+
+	__sb_writers_acquired(sb, SB_FREEZE_WRITE);
+	sb_end_write(sb);
+}
+
+static inline void mram_write_end_inline(struct kiocb *iocb)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+	mram_write_end_queued(iocb);
+#endif
+}
+
+/* The page cache of hugetlbfs counts in small pages since 6.7. */
+static inline unsigned int mram_hugetlb_index_shift(struct vm_area_struct *vma)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	return PAGE_SHIFT;
+#else
+	return huge_page_shift(hstate_vma(vma));
+#endif
+}
+
+#endif /* MRAM_COMPAT_H */

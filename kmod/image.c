@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The attached file or block device: what is refused as one, how direct I/O on
+ * it must be aligned, one direct read or write, and keeping its pages out of
+ * the page cache.
+ */
+#include <linux/blkdev.h>
+#include <linux/file.h>
+#include <linux/magic.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/stat.h>
+#include <linux/uio.h>
+
+#include "compat.h"
+#include "mapped_ram.h"
+
+static int mram_image_check(const struct mram_image *image)
+{
+	struct file *file = image->file;
+	struct inode *inode = image->inode;
+
+	if (!(file->f_mode & (image->load ? FMODE_READ : FMODE_WRITE)))
+		return -EBADF;
+	if (!S_ISREG(inode->i_mode) && !S_ISBLK(inode->i_mode))
+		return -ENODEV;
+	if (!image->load) {
+		if (file->f_flags & O_APPEND)
+			return -EINVAL;
+		if (image->block ? bdev_read_only(I_BDEV(inode)) :
+				   sb_rdonly(inode->i_sb))
+			return -EROFS;
+	}
+	if (IS_SWAPFILE(inode))
+		return -ETXTBSY;
+	if (!(file->f_mode & FMODE_CAN_ODIRECT) ||
+	    !(image->load ? file->f_op->read_iter : file->f_op->write_iter))
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+static int mram_image_align(struct mram_image *image)
+{
+	struct kstat stat = {};
+	int ret;
+
+	if (image->block) {
+		struct block_device *bdev = I_BDEV(image->inode);
+
+		image->mem_align = bdev_dma_alignment(bdev) + 1;
+		image->offset_align = bdev_logical_block_size(bdev);
+	} else {
+		ret = vfs_getattr(&image->file->f_path, &stat, STATX_DIOALIGN,
+				  AT_STATX_SYNC_AS_STAT);
+		if (ret)
+			return ret;
+		if (stat.result_mask & STATX_DIOALIGN) {
+			image->mem_align = stat.dio_mem_align;
+			image->offset_align = stat.dio_offset_align;
+		} else {
+			/* Not said: whole file system blocks always do. */
+			image->mem_align = PAGE_SIZE;
+			image->offset_align = i_blocksize(image->inode);
+		}
+	}
+	if (!image->offset_align || image->mem_align > PAGE_SIZE)
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+/*
+ * Whether the target reads a page more than once while writing it, so that it
+ * must not change: devices with integrity metadata, file systems with
+ * checksums of data. Not all of the latter tell (btrfs before 6.7 does not).
+ */
+static bool mram_image_stable(const struct mram_image *image)
+{
+	struct super_block *sb = image->inode->i_sb;
+
+	if (mapping_stable_writes(image->file->f_mapping))
+		return true;
+	if (image->block)
+		return bdev_stable_writes(I_BDEV(image->inode));
+	if (sb->s_magic == BTRFS_SUPER_MAGIC)
+		return true;
+	return sb->s_bdev && bdev_stable_writes(sb->s_bdev);
+}
+
+/**
+ * mram_image_get() - take a file as an image
+ * @fd: the caller's descriptor
+ * @load: for reading
+ *
+ * Return: an image that holds its own reference to the file, or an ERR_PTR.
+ */
+struct mram_image *mram_image_get(int fd, bool load)
+{
+	struct mram_image *image;
+	int ret;
+
+	image = kzalloc(sizeof(*image), GFP_KERNEL_ACCOUNT);
+	if (!image)
+		return ERR_PTR(-ENOMEM);
+	image->file = fget(fd);
+	if (!image->file) {
+		kfree(image);
+		return ERR_PTR(-EBADF);
+	}
+	image->inode = image->file->f_mapping->host;
+	image->load = load;
+	image->block = S_ISBLK(image->inode->i_mode);
+
+	ret = mram_image_check(image);
+	if (!ret)
+		ret = mram_image_align(image);
+	if (ret) {
+		mram_image_put(image);
+		return ERR_PTR(ret);
+	}
+	image->stable = mram_image_stable(image);
+	return image;
+}
+
+void mram_image_put(struct mram_image *image)
+{
+	if (!image)
+		return;
+	fput(image->file);
+	kfree(image);
+}
+
+/**
+ * mram_image_fits() - whether a region can lie in an image
+ * @image: the image
+ * @region: the region
+ *
+ * Return: 0, -EINVAL when direct I/O on the image cannot address the region's
+ * pages one by one, -EFBIG when the image cannot be that long.
+ */
+int mram_image_fits(const struct mram_image *image,
+		    const struct mram_region *region)
+{
+	u64 page_size = 1ULL << region->page_shift;
+	loff_t max = image->block ? i_size_read(image->inode) :
+				    image->inode->i_sb->s_maxbytes;
+
+	if (!IS_ALIGNED(page_size, image->offset_align) ||
+	    !IS_ALIGNED((u64)region->pages_offset, image->offset_align))
+		return -EINVAL;
+	if (mram_region_end(region) > max)
+		return -EFBIG;
+	return 0;
+}
+
+/*
+ * Whether a regular file is shorter than @pos. A pass never makes it longer,
+ * so that one cut short by somebody else stays so and is noticed.
+ */
+bool mram_image_ends_before(const struct mram_image *image, loff_t pos)
+{
+	return !image->block && i_size_read(image->inode) < pos;
+}
+
+/**
+ * mram_image_uncache() - leave no page of a range in the page cache
+ * @image: the image
+ * @pos: first byte
+ * @end: byte behind the last
+ *
+ * Return: whether there were any.
+ */
+bool mram_image_uncache(const struct mram_image *image, loff_t pos, loff_t end)
+{
+	struct address_space *mapping = image->file->f_mapping;
+
+	if (!mapping->nrpages || !filemap_range_has_page(mapping, pos, end - 1))
+		return false;
+	/* An error of writeback is the file's, and reported by its fsync(). */
+	filemap_write_and_wait_range(mapping, pos, end - 1);
+	invalidate_inode_pages2_range(mapping, pos >> PAGE_SHIFT,
+				      (end - 1) >> PAGE_SHIFT);
+	return true;
+}
+
+/*
+ * What generic_write_checks() does for write(2), but in whole blocks, since a
+ * limit inside of one would make the direct write fail with EINVAL.
+ */
+static int mram_image_limit(const struct mram_image *image,
+			    struct iov_iter *iter, loff_t pos)
+{
+	unsigned long limit = rlimit(RLIMIT_FSIZE);
+
+	if (image->block || limit == RLIM_INFINITY)
+		return 0;
+	limit = round_down(limit, image->offset_align);
+	if (pos >= (loff_t)limit) {
+		send_sig(SIGXFSZ, current, 0);
+		return -EFBIG;
+	}
+	iov_iter_truncate(iter, limit - pos);
+	return 0;
+}
+
+/**
+ * mram_image_rw() - one direct read or write
+ * @image: the image
+ * @iocb: @ki_complete set, the rest is filled in here
+ * @iter: from or to where, and which of the two
+ * @pos: where in the image
+ *
+ * Return: -EIOCBQUEUED when @iocb->ki_complete() will be called, which for a
+ * write must call mram_image_rw_done(). Else the bytes moved, or an error, and
+ * it will not be called.
+ */
+ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
+		      struct iov_iter *iter, loff_t pos)
+{
+	void (*complete)(struct kiocb *iocb, long ret) = iocb->ki_complete;
+	ssize_t ret;
+
+	init_sync_kiocb(iocb, image->file);
+	iocb->ki_complete = complete;
+	iocb->ki_pos = pos;
+	/* Whoever else has the file may set O_APPEND at any time. */
+	iocb->ki_flags &= ~IOCB_APPEND;
+	iocb->ki_flags |= IOCB_DIRECT;
+
+	if (iov_iter_rw(iter) == READ)
+		return vfs_iocb_iter_read(image->file, iocb, iter);
+
+	if (mram_image_ends_before(image, pos + iov_iter_count(iter)))
+		return -ENODATA;
+	ret = mram_image_limit(image, iter, pos);
+	if (ret)
+		return ret;
+	iocb->ki_flags |= IOCB_WRITE;
+	mram_write_start(iocb);
+	ret = vfs_iocb_iter_write(image->file, iocb, iter);
+	if (ret != -EIOCBQUEUED)
+		mram_write_end_inline(iocb);
+	return ret;
+}
+
+/* A queued write is complete. Any context. */
+void mram_image_rw_done(struct kiocb *iocb)
+{
+	mram_write_end_queued(iocb);
+}

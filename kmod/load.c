@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LOAD: the mirror of SAVE. Pages whose file bit is set are read from the
+ * image straight into the caller's pages, the others are made zero; those of
+ * them that are absent are zero already and stay absent.
+ */
+#include <linux/highmem.h>
+
+#include "bits.h"
+#include "plan.h"
+#include "transfer.h"
+
+static void mram_load_io_done(struct mram_pass *pass, struct mram_io *io,
+			      unsigned long good, int error)
+{
+	pass->moved += good;
+}
+
+/*
+ * Pin the pages of an extent for writing. Fewer than asked for shorten it, by
+ * whole format pages.
+ */
+static int mram_load_pin(struct mram_pass *pass, unsigned long base,
+			 struct mram_extent *ext)
+{
+	unsigned int shift = pass->sub_shift;
+	unsigned long addr = mram_pass_addr(pass, base + ext->start);
+	unsigned long want = ext->nr << shift, have = 0;
+	long got = 0;
+
+	while (have < want) {
+		got = pin_user_pages_fast(addr + (have << PAGE_SHIFT),
+					  want - have, FOLL_WRITE,
+					  pass->pages + have);
+		if (got <= 0)
+			break;
+		have += got;
+	}
+	ext->nr = have >> shift;
+	unpin_user_pages(pass->pages + (ext->nr << shift),
+			 have - (ext->nr << shift));
+	if (ext->nr)
+		return 0;
+	return got == -EINTR || got == -ERESTARTSYS ? -EINTR : -EFAULT;
+}
+
+/* Read the chunk's pages that the image holds. */
+static void mram_load_read(struct mram_pass *pass, unsigned long base)
+{
+	struct mram_plan plan = {
+		.need = pass->need,
+		.nr = pass->chunk_pages,
+		.max = pass->max_pages,
+	};
+	struct mram_extent ext;
+	unsigned long pos = 0;
+	struct mram_io *io;
+	int ret;
+
+	for (; mram_plan_next(&plan, pos, &ext); pos = ext.start + ext.nr) {
+		io = mram_io_get(pass);
+		if (!io)
+			return;
+		ret = mram_load_pin(pass, base, &ext);
+		if (ret) {
+			list_add(&io->node, &pass->free);
+			mram_pass_fail(pass, ret, ret == -EINTR ?
+				       MAPPED_RAM_NO_PAGE : base + ext.start);
+			return;
+		}
+		io->bridged = 0;
+		io->start = base + ext.start;
+		io->nr = ext.nr;
+		mram_io_submit(io, pass->pages);
+	}
+}
+
+/* Make pages zero that are there and are not. */
+static int mram_load_clear(unsigned long addr, unsigned long nr,
+			   struct page **pages)
+{
+	unsigned long i;
+	int got;
+
+	while (nr) {
+		got = pin_user_pages_fast(addr, nr, FOLL_WRITE, pages);
+		if (got <= 0)
+			return got == -EINTR || got == -ERESTARTSYS ? -EINTR :
+								      -EFAULT;
+		for (i = 0; i < got; i++)
+			clear_highpage(pages[i]);
+		unpin_user_pages_dirty_lock(pages, got, true);
+		addr += (unsigned long)got << PAGE_SHIFT;
+		nr -= got;
+	}
+	return 0;
+}
+
+/* Make @nr kernel pages at @addr zero; absent ones are. */
+static int mram_load_zero_run(struct mram_pass *pass, unsigned long addr,
+			      unsigned long nr, unsigned long *done)
+{
+	struct page **pages = pass->pages;
+	unsigned long i, n;
+	long got;
+	int ret;
+
+	for (*done = 0; *done < nr; *done += got) {
+		if (mram_pass_stopped(pass))
+			return -EINTR;
+		got = mram_pages_get(addr + (*done << PAGE_SHIFT), nr - *done,
+				     pages);
+		if (got < 0)
+			return got;
+		/* Which are to be cleared is kept as NULL or not. */
+		for (i = 0; i < got; i++) {
+			if (pages[i] && mram_page_is_zero(pages[i])) {
+				mram_pages_put(&pages[i], 1);
+				pages[i] = NULL;
+			}
+		}
+		for (i = 0; i < got; i += n) {
+			n = 1;
+			if (!pages[i])
+				continue;
+			while (i + n < got && pages[i + n])
+				n++;
+			mram_pages_put(pages + i, n);
+			ret = mram_load_clear(addr + ((*done + i) << PAGE_SHIFT),
+					      n, pages + i);
+			if (ret) {
+				mram_pages_put(pages + i + n, got - i - n);
+				*done += i;
+				return ret;
+			}
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+/* Make the chunk's pages zero that the image does not hold. */
+static void mram_load_zero(struct mram_pass *pass, unsigned long base)
+{
+	unsigned long first = max(pass->range.first, base) - base;
+	unsigned long last = min(pass->range.last + 1 - base,
+				 pass->chunk_pages);
+	unsigned long page, end, done;
+	int ret;
+
+	for (page = find_next_zero_bit(pass->need, last, first); page < last;
+	     page = find_next_zero_bit(pass->need, last, end)) {
+		end = find_next_bit(pass->need, last, page);
+		ret = mram_load_zero_run(pass, mram_pass_addr(pass, base + page),
+					 (end - page) << pass->sub_shift,
+					 &done);
+		done >>= pass->sub_shift;
+		pass->zeroes += done;
+		if (ret) {
+			mram_pass_fail(pass, ret, ret == -EINTR ?
+				       MAPPED_RAM_NO_PAGE : base + page + done);
+			return;
+		}
+	}
+}
+
+static void mram_load_run(struct mram_pass *pass)
+{
+	unsigned long start = pass->range.first, end = pass->range.last + 1;
+	unsigned long base, nr = pass->chunk_pages;
+
+	for (base = round_down(start, nr); base < end; base += nr) {
+		if (mram_pass_stopped(pass))
+			break;
+		mram_chunk_read(pass->need, pass->region->file, base, nr,
+				start, end);
+		mram_load_read(pass, base);
+		if (!pass->error)
+			mram_load_zero(pass, base);
+		cond_resched();
+	}
+	mram_pass_finish(pass);
+}
+
+int mram_ioctl_load(struct mram_session *s, void *_arg)
+{
+	struct mapped_ram_load *arg = _arg;
+	struct mram_pass_args args = {
+		.region_id = arg->region_id,
+		.window = arg->window,
+		.first_page = arg->first_page,
+		.nr_pages = arg->nr_pages,
+		.max_extent = arg->max_extent,
+		.load = true,
+		.io_done = mram_load_io_done,
+	};
+	struct mram_pass *pass;
+
+	if (arg->flags || arg->pad)
+		return -EOPNOTSUPP;
+	pass = mram_pass_begin(s, &args);
+	if (IS_ERR(pass))
+		return PTR_ERR(pass);
+
+	mram_load_run(pass);
+
+	arg->out_read_pages = pass->moved;
+	arg->out_zero_pages = pass->zeroes;
+	arg->out_ios = pass->submitted;
+	arg->out_bytes = pass->bytes;
+	arg->out_error_page = pass->error_page;
+	arg->out_flags = pass->out_flags;
+	arg->out_pad = 0;
+	arg->size = 0;
+	return mram_pass_end(pass);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The module's objects and which file owns them.
+ *
+ * session  an open file of /dev/mapped_ram (session.c)
+ * region   a registered range of user memory with its bitmaps (region.c)
+ * image    the attached file or block device (image.c)
+ * pass     one SAVE or LOAD while it runs (pass.c), with its window of I/Os in
+ *          flight (transfer.c)
+ *
+ * Locks, outermost first:
+ *
+ *   mmap_lock > mram_session.lock > mram_region.range_lock
+ *   mmap_lock > mram_pins.lock
+ *
+ * Nothing touches user memory, takes mmap_lock or does I/O under
+ * mram_session.lock, since mmap() of the bitmaps takes it under mmap_lock. A
+ * pass holds no lock while it works: the session keeps its region and image
+ * in place because they are counted as in use.
+ */
+#ifndef MRAM_MAPPED_RAM_H
+#define MRAM_MAPPED_RAM_H
+
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+#include <uapi/linux/mapped_ram.h>
+
+#define MRAM_MAX_REGIONS	1024U
+#define MRAM_MAX_REGION_PAGES	(1UL << 32)
+#define MRAM_MAX_PAGE_SHIFT	21
+#define MRAM_MAX_WINDOW		256U
+#define MRAM_DEFAULT_WINDOW	32U
+#define MRAM_DEFAULT_EXTENT	(1U << 20)
+#define MRAM_MAX_BRIDGE		4096U
+
+/* What a pass works on at a time, in kernel pages; also the longest extent. */
+#define MRAM_CHUNK_PAGES	4096U
+#define MRAM_MAX_EXTENT		(MRAM_CHUNK_PAGES << PAGE_SHIFT)
+
+struct mram_pins;
+
+/**
+ * struct mram_image - the attached file
+ * @file: our reference
+ * @inode: what holds the data: of a block device not the device node's
+ * @load: attached for reading
+ * @block: a block device
+ * @stable: pages must not change while they are written
+ * @mem_align: what direct I/O wants of memory
+ * @offset_align: what it wants of offsets and lengths
+ *
+ * Does not change once it is attached.
+ */
+struct mram_image {
+	struct file *file;
+	struct inode *inode;
+	bool load;
+	bool block;
+	bool stable;
+	u32 mem_align;
+	u32 offset_align;
+};
+
+/**
+ * struct mram_session - an open file of the device
+ * @lock: guards all that follows
+ * @mm: the address space of all regions, from the first one on; a reference on
+ *      the struct, not on its users
+ * @image: NULL, or what passes write to; fixed while @passes is not 0
+ * @regions: by id
+ * @passes: passes that run
+ */
+struct mram_session {
+	struct mutex lock;
+	struct mm_struct *mm;
+	struct mram_image *image;
+	struct xarray regions;
+	unsigned int passes;
+};
+
+/**
+ * struct mram_region - a registered range
+ * @id: names it in the session
+ * @page_shift: of the format's page
+ * @addr: first byte, in the session's address space
+ * @nr_pages: length in format pages
+ * @pages_offset: where its page 0 lies in the image
+ * @dirty: dirty bitmap, mapped by userspace
+ * @file: file bitmap, mapped by userspace
+ * @bitmap_size: bytes of each, in whole kernel pages
+ * @pins: the pin cache of a region with MAPPED_RAM_REGION_PIN, else NULL
+ * @users: passes that work on it; under the session's lock
+ * @range_lock: guards @ranges
+ * @ranges: the ranges that passes work on; they do not overlap
+ * @range_wait: for a range to become free
+ */
+struct mram_region {
+	u32 id;
+	unsigned int page_shift;
+	unsigned long addr;
+	unsigned long nr_pages;
+	loff_t pages_offset;
+	unsigned long *dirty;
+	unsigned long *file;
+	unsigned long bitmap_size;
+	struct mram_pins *pins;
+	unsigned int users;
+	spinlock_t range_lock;
+	struct list_head ranges;
+	wait_queue_head_t range_wait;
+};
+
+static inline loff_t mram_region_end(const struct mram_region *region)
+{
+	return region->pages_offset +
+	       ((loff_t)region->nr_pages << region->page_shift);
+}
+
+/**
+ * struct mram_range - pages that a pass has for itself
+ * @node: in &mram_region.ranges
+ * @first: first page
+ * @last: last page
+ */
+struct mram_range {
+	struct list_head node;
+	unsigned long first;
+	unsigned long last;
+};
+
+/* session.c */
+extern const struct file_operations mram_fops;
+int mram_session_lock(struct mram_session *s);
+int mram_ioctl_info(struct mram_session *s, void *arg);
+int mram_ioctl_image_set(struct mram_session *s, void *arg);
+int mram_ioctl_region_add(struct mram_session *s, void *arg);
+int mram_ioctl_region_remove(struct mram_session *s, void *arg);
+
+/* main.c */
+long mram_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+
+/* save.c, load.c */
+int mram_ioctl_save(struct mram_session *s, void *arg);
+int mram_ioctl_load(struct mram_session *s, void *arg);
+
+/* region.c */
+struct mram_region *mram_region_new(const struct mapped_ram_region_add *arg);
+int mram_region_check(const struct mapped_ram_region_add *arg);
+void mram_region_free(struct mram_region *region);
+int mram_region_mmap(struct mram_region *region, bool file,
+		     struct vm_area_struct *vma);
+int mram_range_lock(struct mram_region *region, struct mram_range *range);
+void mram_range_unlock(struct mram_region *region, struct mram_range *range);
+
+/* image.c */
+struct mram_image *mram_image_get(int fd, bool load);
+void mram_image_put(struct mram_image *image);
+int mram_image_fits(const struct mram_image *image,
+		    const struct mram_region *region);
+bool mram_image_ends_before(const struct mram_image *image, loff_t pos);
+bool mram_image_uncache(const struct mram_image *image, loff_t pos,
+			loff_t end);
+ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
+		      struct iov_iter *iter, loff_t pos);
+void mram_image_rw_done(struct kiocb *iocb);
+
+/* pages.c */
+long mram_pages_get(unsigned long addr, unsigned long nr, struct page **pages);
+unsigned long mram_pages_get_present(unsigned long addr, unsigned long nr,
+				     struct page **pages);
+void mram_pages_put(struct page **pages, unsigned long nr);
+void mram_page_run_put(struct page *page, unsigned long nr);
+bool mram_page_is_zero(struct page *page);
+
+/* probe.c */
+long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
+		bool *absent);
+
+/* pins.c */
+struct mram_pins *mram_pins_new(struct mm_struct *mm, unsigned long addr,
+				unsigned long nr);
+void mram_pins_free(struct mram_pins *pins);
+void mram_pins_trim(struct mram_pins *pins);
+unsigned long mram_pins_get(struct mram_pins *pins, unsigned long addr,
+			    unsigned long nr, struct page **pages);
+
+#endif /* MRAM_MAPPED_RAM_H */

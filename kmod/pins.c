@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The pin cache of a region with MAPPED_RAM_REGION_PIN: references to the
+ * pages that passes met, kept until the memory changes under them.
+ *
+ * An MMU notifier drops the reference to a page before it is unmapped,
+ * discarded, migrated, swapped out or replaced by a copy, so the cache never
+ * holds a stale page and keeps nothing from being freed. A change of
+ * protection alone, as write tracking and fork cause, replaces no page; the
+ * write that then breaks the sharing does, and is notified on its own.
+ *
+ * Only pages that are in memory get in. The cache is an optimisation: when
+ * there is no memory for it or RLIMIT_MEMLOCK is reached, pages are just not
+ * kept.
+ */
+#include <linux/mmu_notifier.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "mapped_ram.h"
+
+#define MRAM_PIN_CHUNK		(PAGE_SIZE / sizeof(struct page *))
+
+/**
+ * struct mram_pins - a pin cache
+ * @notifier: on the region's range
+ * @mm: whose address space; kept by @notifier
+ * @addr: the region's start
+ * @nr: its length in kernel pages
+ * @lock: guards what follows; taken in the notifier
+ * @held: pages referenced
+ * @charged: pages charged to RLIMIT_MEMLOCK. Given back late, since that
+ *           takes mmap_lock, which a notifier cannot.
+ * @chunks: for each run of MRAM_PIN_CHUNK pages an array of them, or NULL
+ */
+struct mram_pins {
+	struct mmu_interval_notifier notifier;
+	struct mm_struct *mm;
+	unsigned long addr;
+	unsigned long nr;
+	spinlock_t lock;
+	unsigned long held;
+	unsigned long charged;
+	struct page **chunks[];
+};
+
+static void mram_page_run_get(struct page **pages, unsigned long nr)
+{
+	unsigned long i, n;
+	struct folio *folio;
+
+	for (i = 0; i < nr; i += n) {
+		folio = page_folio(pages[i]);
+		for (n = 1; i + n < nr; n++)
+			if (page_folio(pages[i + n]) != folio)
+				break;
+		folio_ref_add(folio, n);
+	}
+}
+
+/* Drop the pages of a chunk that lie in [@first, @end), region-relative. */
+static void mram_pins_drop(struct mram_pins *pins, unsigned long chunk,
+			   unsigned long first, unsigned long end)
+{
+	struct page **pages = pins->chunks[chunk];
+	unsigned long i, base = chunk * MRAM_PIN_CHUNK;
+
+	if (!pages)
+		return;
+	first = max(first, base) - base;
+	end = min(end - base, MRAM_PIN_CHUNK);
+	for (i = first; i < end; i++)
+		pins->held -= !!pages[i];
+	mram_pages_put(pages + first, end - first);
+	memset(pages + first, 0, (end - first) * sizeof(*pages));
+}
+
+static bool mram_pins_invalidate(struct mmu_interval_notifier *notifier,
+				 const struct mmu_notifier_range *range,
+				 unsigned long seq)
+{
+	struct mram_pins *pins = container_of(notifier, struct mram_pins,
+					      notifier);
+	unsigned long start = max(range->start, pins->addr);
+	unsigned long last = min(range->end - 1,
+				 pins->addr + (pins->nr << PAGE_SHIFT) - 1);
+	unsigned long first, end, chunk;
+
+	spin_lock(&pins->lock);
+	mmu_interval_set_seq(notifier, seq);
+	spin_unlock(&pins->lock);
+
+	switch (range->event) {
+	case MMU_NOTIFY_PROTECTION_VMA:
+	case MMU_NOTIFY_PROTECTION_PAGE:
+	case MMU_NOTIFY_SOFT_DIRTY:
+		return true;
+	default:
+		break;
+	}
+
+	/* Whoever got pages before now sees that and does not insert them. */
+	first = (start - pins->addr) >> PAGE_SHIFT;
+	end = ((last - pins->addr) >> PAGE_SHIFT) + 1;
+	for (chunk = first / MRAM_PIN_CHUNK; chunk * MRAM_PIN_CHUNK < end;
+	     chunk++) {
+		if (!READ_ONCE(pins->chunks[chunk]))
+			continue;
+		spin_lock(&pins->lock);
+		mram_pins_drop(pins, chunk, first, end);
+		spin_unlock(&pins->lock);
+	}
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops mram_pins_ops = {
+	.invalidate = mram_pins_invalidate,
+};
+
+/**
+ * mram_pins_new() - make a pin cache
+ * @mm: the address space
+ * @addr: the region's start
+ * @nr: its length in kernel pages
+ *
+ * Return: an empty cache, or an ERR_PTR.
+ */
+struct mram_pins *mram_pins_new(struct mm_struct *mm, unsigned long addr,
+				unsigned long nr)
+{
+	struct mram_pins *pins;
+	int ret;
+
+	pins = kvzalloc(struct_size(pins, chunks,
+				    DIV_ROUND_UP(nr, MRAM_PIN_CHUNK)),
+			GFP_KERNEL_ACCOUNT);
+	if (!pins)
+		return ERR_PTR(-ENOMEM);
+	spin_lock_init(&pins->lock);
+	pins->mm = mm;
+	pins->addr = addr;
+	pins->nr = nr;
+	ret = mmu_interval_notifier_insert(&pins->notifier, mm, addr,
+					   nr << PAGE_SHIFT, &mram_pins_ops);
+	if (ret) {
+		kvfree(pins);
+		return ERR_PTR(ret);
+	}
+	return pins;
+}
+
+/* Give back what is charged and not held. */
+void mram_pins_trim(struct mram_pins *pins)
+{
+	unsigned long excess;
+
+	spin_lock(&pins->lock);
+	excess = pins->charged - pins->held;
+	pins->charged -= excess;
+	spin_unlock(&pins->lock);
+	account_locked_vm(pins->mm, excess, false);
+}
+
+void mram_pins_free(struct mram_pins *pins)
+{
+	unsigned long chunk;
+
+	/* The mm must outlive the notifier, whose reference goes first. */
+	mmgrab(pins->mm);
+	mmu_interval_notifier_remove(&pins->notifier);
+	for (chunk = 0; chunk * MRAM_PIN_CHUNK < pins->nr; chunk++) {
+		if (!pins->chunks[chunk])
+			continue;
+		mram_pins_drop(pins, chunk, 0, pins->nr);
+		free_page((unsigned long)pins->chunks[chunk]);
+		cond_resched();
+	}
+	mram_pins_trim(pins);
+	mmdrop(pins->mm);
+	kvfree(pins);
+}
+
+/*
+ * Have @nr more pages charged.
+ *
+ * Return: whether they are.
+ */
+static bool mram_pins_charge(struct mram_pins *pins, unsigned long nr)
+{
+	unsigned long want;
+
+	spin_lock(&pins->lock);
+	want = pins->held + nr > pins->charged ?
+	       pins->held + nr - pins->charged : 0;
+	spin_unlock(&pins->lock);
+	if (!want)
+		return true;
+	if (account_locked_vm(pins->mm, want, true))
+		return false;
+	spin_lock(&pins->lock);
+	pins->charged += want;
+	spin_unlock(&pins->lock);
+	return true;
+}
+
+/*
+ * Keep pages that were just got, all of one chunk. No memory may be reclaimed
+ * for it: I/Os are in flight.
+ */
+static void mram_pins_insert(struct mram_pins *pins, unsigned long seq,
+			     unsigned long index, unsigned long nr,
+			     struct page **pages)
+{
+	unsigned long chunk = index / MRAM_PIN_CHUNK, i;
+	struct page **slots, **new = NULL;
+
+	if (!mram_pins_charge(pins, nr))
+		return;
+	if (!READ_ONCE(pins->chunks[chunk]))
+		new = (struct page **)__get_free_page(GFP_NOWAIT |
+						      __GFP_NOWARN |
+						      __GFP_ACCOUNT |
+						      __GFP_ZERO);
+	spin_lock(&pins->lock);
+	if (!pins->chunks[chunk]) {
+		pins->chunks[chunk] = new;
+		new = NULL;
+	}
+	slots = pins->chunks[chunk];
+	if (slots && pins->held + nr <= pins->charged &&
+	    !mmu_interval_read_retry(&pins->notifier, seq)) {
+		slots += index % MRAM_PIN_CHUNK;
+		for (i = 0; i < nr; i++) {
+			/* Another pass may have been here. */
+			if (slots[i] || is_zone_device_page(pages[i]))
+				continue;
+			slots[i] = pages[i];
+			mram_page_run_get(&pages[i], 1);
+			pins->held++;
+		}
+	}
+	spin_unlock(&pins->lock);
+	free_page((unsigned long)new);
+}
+
+/* Get pages that are kept. */
+static unsigned long mram_pins_find(struct mram_pins *pins,
+				    unsigned long index, unsigned long nr,
+				    struct page **pages)
+{
+	struct page **slots;
+	unsigned long n = 0;
+
+	spin_lock(&pins->lock);
+	slots = pins->chunks[index / MRAM_PIN_CHUNK];
+	if (slots) {
+		slots += index % MRAM_PIN_CHUNK;
+		while (n < nr && slots[n])
+			n++;
+		memcpy(pages, slots, n * sizeof(*pages));
+		mram_page_run_get(pages, n);
+	}
+	spin_unlock(&pins->lock);
+	return n;
+}
+
+/**
+ * mram_pins_get() - get pages for reading through the cache
+ * @pins: the cache
+ * @addr: page-aligned, in the region
+ * @nr: how many pages, not 0
+ * @pages: filled in
+ *
+ * Return: how many of the first pages, maybe 0, are in memory; each with a
+ * reference for the caller.
+ */
+unsigned long mram_pins_get(struct mram_pins *pins, unsigned long addr,
+			    unsigned long nr, struct page **pages)
+{
+	unsigned long index = (addr - pins->addr) >> PAGE_SHIFT;
+	unsigned long n, seq;
+
+	nr = min(nr, MRAM_PIN_CHUNK - index % MRAM_PIN_CHUNK);
+	n = mram_pins_find(pins, index, nr, pages);
+	if (n)
+		return n;
+	seq = mmu_interval_read_begin(&pins->notifier);
+	n = mram_pages_get_present(addr, nr, pages);
+	if (n)
+		mram_pins_insert(pins, seq, index, n, pages);
+	return n;
+}

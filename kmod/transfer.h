@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A pass and its window of I/Os in flight, see transfer.c. */
+#ifndef MRAM_TRANSFER_H
+#define MRAM_TRANSFER_H
+
+#include <linux/bvec.h>
+#include <linux/fs.h>
+#include <linux/list.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "mapped_ram.h"
+
+struct mram_pass;
+
+/**
+ * struct mram_io - a slot of the window: one extent that is read or written
+ * @iocb: for the file system
+ * @node: in &mram_pass.free or &mram_pass.done
+ * @pass: whose slot
+ * @result: what @iocb ended with
+ * @start: first page of the extent, in the region
+ * @nr: pages of the extent
+ * @bridged: how many of them are clean
+ * @len: bytes of the extent
+ * @done: of these, how many have been moved
+ * @bvec: the memory
+ * @nr_bvecs: how many are in use
+ * @bounce: pages to copy to first, or NULL
+ */
+struct mram_io {
+	struct kiocb iocb;
+	struct list_head node;
+	struct mram_pass *pass;
+	ssize_t result;
+	unsigned long start;
+	unsigned long nr;
+	unsigned long bridged;
+	size_t len;
+	size_t done;
+	struct bio_vec *bvec;
+	unsigned int nr_bvecs;
+	struct page **bounce;
+};
+
+/**
+ * struct mram_pass_args - what SAVE and LOAD have in common
+ * @region_id: which region
+ * @window: I/Os in flight, 0 for the default
+ * @first_page: of the range
+ * @nr_pages: of the range
+ * @max_extent: bytes of one I/O, 0 for the default
+ * @load: LOAD, else SAVE
+ * @stopped: nothing writes to the memory meanwhile
+ * @io_done: called by the pass's own thread for each I/O that ended: the first
+ *           @good pages were moved, and with the others @error happened
+ */
+struct mram_pass_args {
+	u32 region_id;
+	u32 window;
+	u64 first_page;
+	u64 nr_pages;
+	u32 max_extent;
+	bool load;
+	bool stopped;
+	void (*io_done)(struct mram_pass *pass, struct mram_io *io,
+			unsigned long good, int error);
+};
+
+/**
+ * struct mram_pass - a SAVE or LOAD that runs
+ * @session: whose
+ * @region: counted as in use
+ * @image: kept in place by &mram_session.passes
+ * @range: pages that it has for itself
+ * @args: what was asked for
+ * @sub_shift: log2 of kernel pages in a format page
+ * @max_pages: longest extent, in format pages
+ * @chunk_pages: pages worked on at a time, in format pages
+ * @bounce: pages are copied before they are written
+ * @nr_ios: slots of the window
+ * @ios: the slots
+ * @bvecs: memory of &mram_io.bvec of all slots
+ * @bounce_pages: memory of &mram_io.bounce of all slots
+ * @pages: the chunk's pages, in kernel pages
+ * @need: the chunk's pages to move, in format pages; then @zero and @join,
+ *        see save.c
+ * @zero: see save.c
+ * @join: see save.c
+ * @free: slots not in use
+ * @in_flight: slots that were submitted and not yet seen to end
+ * @lock: guards @done; taken in any context
+ * @done: slots whose I/O has ended
+ * @wait: for @done not to be empty
+ * @error: why the pass ends early, or 0
+ * @error_page: first page that failed, or MAPPED_RAM_NO_PAGE
+ * @moved: pages read or written, without bridged ones
+ * @zeroes: pages found or made zero
+ * @bridged: clean pages written along
+ * @submitted: I/Os made
+ * @bytes: bytes moved
+ * @out_flags: MAPPED_RAM_PASS_OUT_*
+ */
+struct mram_pass {
+	struct mram_session *session;
+	struct mram_region *region;
+	const struct mram_image *image;
+	struct mram_range range;
+	struct mram_pass_args args;
+	unsigned int sub_shift;
+	unsigned long max_pages;
+	unsigned long chunk_pages;
+	bool bounce;
+
+	unsigned int nr_ios;
+	struct mram_io *ios;
+	struct bio_vec *bvecs;
+	struct page **bounce_pages;
+	struct page **pages;
+	unsigned long *need;
+	unsigned long *zero;
+	unsigned long *join;
+
+	struct list_head free;
+	unsigned int in_flight;
+	spinlock_t lock;
+	struct list_head done;
+	wait_queue_head_t wait;
+
+	int error;
+	u64 error_page;
+	u64 moved;
+	u64 zeroes;
+	u64 bridged;
+	u64 submitted;
+	u64 bytes;
+	u32 out_flags;
+};
+
+static inline loff_t mram_pass_pos(const struct mram_pass *pass,
+				   unsigned long page)
+{
+	return pass->region->pages_offset +
+	       ((loff_t)page << pass->region->page_shift);
+}
+
+static inline unsigned long mram_pass_addr(const struct mram_pass *pass,
+					   unsigned long page)
+{
+	return pass->region->addr + (page << pass->region->page_shift);
+}
+
+/* pass.c */
+struct mram_pass *mram_pass_begin(struct mram_session *s,
+				  const struct mram_pass_args *args);
+void mram_pass_finish(struct mram_pass *pass);
+int mram_pass_end(struct mram_pass *pass);
+
+/* transfer.c */
+int mram_window_alloc(struct mram_pass *pass);
+void mram_window_free(struct mram_pass *pass);
+void mram_pass_fail(struct mram_pass *pass, int error, u64 page);
+bool mram_pass_stopped(struct mram_pass *pass);
+struct mram_io *mram_io_get(struct mram_pass *pass);
+void mram_io_submit(struct mram_io *io, struct page **pages);
+void mram_pass_drain(struct mram_pass *pass);
+
+#endif /* MRAM_TRANSFER_H */
