@@ -118,6 +118,54 @@ void rig_dirty_all(struct rig *rig, struct rng *rng)
 		model_write_random(&rig->m, rng, i);
 }
 
+void need_image_unfilled(struct image *img, const char *dev, uint64_t size)
+{
+	*img = (struct image){ .size = size, .blkdev = true };
+	snprintf(img->path, sizeof(img->path), "%s", dev);
+	img->fd = open(dev, O_RDWR | O_CLOEXEC);
+	img->direct = open(dev, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (img->fd < 0 || img->direct < 0)
+		need_failed("%s: %m", dev);
+}
+
+int64_t page_frame(const void *addr)
+{
+	const uint64_t present = 1ULL << 63, frame = (1ULL << 55) - 1;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry;
+	ssize_t got;
+
+	if (fd < 0)
+		return -errno;
+	got = pread(fd, &entry, sizeof(entry),
+		    (uintptr_t)addr / page_size() * sizeof(entry));
+	close(fd);
+	if (got != sizeof(entry))
+		return got < 0 ? -errno : -EIO;
+	return entry & present ? entry & frame : 0;
+}
+
+long mapping_rss_kb(const void *addr)
+{
+	long kb = -ENOENT;
+	bool here = false;
+	char line[256], start[32];
+	FILE *f;
+
+	f = fopen("/proc/self/smaps", "re");
+	if (!f)
+		return -errno;
+	snprintf(start, sizeof(start), "%lx-", (unsigned long)addr);
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, start, strlen(start)))
+			here = true;
+		if (here && sscanf(line, "Rss: %ld", &kb) == 1)
+			break;
+	}
+	fclose(f);
+	return kb;
+}
+
 int save_pass(const struct region *r, struct mapped_ram_save *save)
 {
 	return mr_ioctl(r->dev, MAPPED_RAM_SAVE, save);

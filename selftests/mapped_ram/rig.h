@@ -62,6 +62,14 @@ int place_open(struct place *place, const char *fstype);
 void place_close(struct place *place);
 void need_place_image(struct place *place, struct image *img, uint64_t size);
 
+/* The first @size bytes of a block device, as they are */
+void need_image_unfilled(struct image *img, const char *dev, uint64_t size);
+
+/* The kernel's page frame behind @addr, 0 when none is mapped, or -errno */
+int64_t page_frame(const void *addr);
+/* kB that are mapped of the mapping that starts at @addr, or -errno */
+long mapping_rss_kb(const void *addr);
+
 /* One pass as the struct says; 0 or -errno, and the struct's outputs */
 int save_pass(const struct region *r, struct mapped_ram_save *save);
 int load_pass(const struct region *r, struct mapped_ram_load *load);

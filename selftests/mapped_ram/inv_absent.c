@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Proves invariant 5: pages that were never touched are neither faulted in nor
+ * written. All of a large region is dirty, as after the start of tracking, but
+ * only a few of its pages exist: after the pass no page more does, by every
+ * account that the kernel keeps (resident pages, page tables, blocks of the
+ * memfd, free huge pages), and the image holds those few and nothing else.
+ * Pages that exist without being mapped here are saved like any other.
+ */
+#include "rig.h"
+#include "harness.h"
+
+#define SMALL_KIND	(1024 * MIB)
+#define HUGE_KIND	(32 * HUGE_SIZE)
+
+/* Page tables and pages that the test itself may come to need meanwhile */
+#define SLACK_KB	64
+
+static const size_t touched[] = { 0, 1, 511, 512, 1000, 5000, 16383 };
+
+struct account {
+	long rss;
+	long tables;
+	long blocks;
+	long huge_free;
+};
+
+FIXTURE(inv_absent) {
+	struct memdisk disk;
+	struct image img;
+	struct mem mem;
+	struct region r;
+	int dev;
+};
+
+FIXTURE_VARIANT(inv_absent) {
+	enum mem_kind kind;
+	size_t length;
+	uint32_t flags;
+};
+
+FIXTURE_VARIANT_ADD(inv_absent, anon) { MEM_ANON, SMALL_KIND, 0 };
+FIXTURE_VARIANT_ADD(inv_absent, anon_pin) {
+	MEM_ANON, SMALL_KIND, MAPPED_RAM_REGION_PIN
+};
+FIXTURE_VARIANT_ADD(inv_absent, thp) { MEM_THP, SMALL_KIND, 0 };
+FIXTURE_VARIANT_ADD(inv_absent, memfd) { MEM_MEMFD, SMALL_KIND, 0 };
+FIXTURE_VARIANT_ADD(inv_absent, memfd_pin) {
+	MEM_MEMFD, SMALL_KIND, MAPPED_RAM_REGION_PIN
+};
+FIXTURE_VARIANT_ADD(inv_absent, file_shared) { MEM_FILE_SHARED, SMALL_KIND, 0 };
+FIXTURE_VARIANT_ADD(inv_absent, hugetlb) { MEM_HUGETLB, HUGE_KIND, 0 };
+FIXTURE_VARIANT_ADD(inv_absent, memfd_hugetlb) {
+	MEM_MEMFD_HUGETLB, HUGE_KIND, 0
+};
+
+FIXTURE_SETUP(inv_absent)
+{
+	uint64_t size = RIG_HEAD + variant->length;
+
+	self->dev = mr_open();
+	ASSERT_LE(0, self->dev);
+	ASSERT_EQ(0, memdisk_open(&self->disk, size));
+	need_image_unfilled(&self->img, self->disk.path, size);
+	ASSERT_EQ(0, mr_image_set(self->dev, self->img.fd, 0, NULL));
+	ASSERT_EQ(0, mem_map(&self->mem, variant->kind, variant->length));
+	ASSERT_EQ(0, region_add(&self->r, self->dev, self->mem.addr,
+				variant->length, RIG_HEAD, page_size(),
+				variant->flags));
+	/* This makes the bitmaps resident, which must not be counted below. */
+	bits_set(self->r.dirty, 0, self->r.nr_pages);
+	bits_clear(self->r.file, 0, self->r.nr_pages);
+}
+
+FIXTURE_TEARDOWN(inv_absent)
+{
+	close(self->dev);
+	region_unmap_bitmaps(&self->r);
+	image_drop(&self->img);
+	mem_unmap(&self->mem);
+	memdisk_close(&self->disk);
+}
+
+static struct account account_now(const struct mem *mem)
+{
+	struct account now;
+	struct stat st = { 0 };
+
+	now.rss = mapping_rss_kb(mem->addr);
+	now.huge_free = meminfo_kb("HugePages_Free");
+	if (mem->fd >= 0)
+		fstat(mem->fd, &st);
+	now.blocks = st.st_blocks;
+	now.tables = self_status_kb("VmPTE");
+	return now;
+}
+
+static void same_account(struct __test_metadata *_metadata,
+			 const struct account *before, const struct mem *mem)
+{
+	struct account after = account_now(mem);
+
+	EXPECT_EQ(before->rss, after.rss);
+	EXPECT_EQ(before->blocks, after.blocks);
+	EXPECT_EQ(before->huge_free, after.huge_free);
+	EXPECT_LE(after.tables, before->tables + SLACK_KB);
+}
+
+TEST_F(inv_absent, a_pass_touches_nothing)
+{
+	struct mapped_ram_save save = save_args(&self->r, 0, self->r.nr_pages);
+	const size_t size = page_size(), nr = ARRAY_LEN(touched);
+	struct account before;
+	uint8_t page[4096];
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		memset(region_page(&self->r, touched[i]), 0x11 + i, size);
+	before = account_now(&self->mem);
+
+	save.bridge = 64;
+	ASSERT_EQ(0, save_pass(&self->r, &save));
+	same_account(_metadata, &before, &self->mem);
+	EXPECT_EQ(nr, save.out_written_pages);
+	EXPECT_EQ(self->r.nr_pages - nr, save.out_zero_pages);
+	EXPECT_EQ(nr * size, save.out_bytes);
+	EXPECT_EQ(0, bits_count(self->r.dirty, 0, self->r.nr_pages));
+	EXPECT_EQ(nr, bits_count(self->r.file, 0, self->r.nr_pages));
+	for (i = 0; i < nr; i++) {
+		EXPECT_TRUE(bit_test(self->r.file, touched[i]));
+		ASSERT_EQ(0, image_read(&self->img, page, size, RIG_HEAD +
+					touched[i] * size));
+		EXPECT_EQ(0, memcmp(page, region_page(&self->r, touched[i]),
+				    size));
+	}
+
+	/* And once more, now that a pass has been here. */
+	bits_set(self->r.dirty, 0, self->r.nr_pages);
+	ASSERT_EQ(0, save_pass(&self->r, &save));
+	same_account(_metadata, &before, &self->mem);
+	EXPECT_EQ(nr, save.out_written_pages);
+}
+
+TEST_F(inv_absent, a_load_of_zeroes_touches_nothing)
+{
+	struct mapped_ram_load load = load_args(&self->r, 0, self->r.nr_pages);
+	struct account before;
+
+	ASSERT_EQ(0, mr_image_set(self->dev, self->img.fd,
+				  MAPPED_RAM_IMAGE_LOAD, NULL));
+	before = account_now(&self->mem);
+	ASSERT_EQ(0, load_pass(&self->r, &load));
+	same_account(_metadata, &before, &self->mem);
+	EXPECT_EQ(self->r.nr_pages, load.out_zero_pages);
+	EXPECT_EQ(0, load.out_bytes);
+}
+
+TEST_F(inv_absent, what_others_wrote_is_saved)
+{
+	struct mapped_ram_save save = save_args(&self->r, 0, self->r.nr_pages);
+	const size_t size = page_size(), nr = ARRAY_LEN(touched);
+	const size_t huge = HUGE_SIZE / page_size();
+	uint8_t page[4096], want[4096], *other;
+	size_t i, exist = 0;
+	pid_t child;
+	int status;
+
+	if (self->mem.fd < 0)
+		SKIP(return, "private memory has no others");
+
+	/* Half of them by another process through a mapping of its own */
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		other = mmap(NULL, self->mem.length, PROT_READ | PROT_WRITE,
+			     MAP_SHARED, self->mem.fd, 0);
+		for (i = 0; i < nr / 2 && other != MAP_FAILED; i++)
+			memset(other + touched[i] * size, 0x31 + i, size);
+		_exit(other == MAP_FAILED);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status);
+	/* and the others through the fd, which hugetlbfs does not have. */
+	for (i = nr / 2; i < nr; i++) {
+		memset(page, 0x31 + i, size);
+		if (variant->kind == MEM_MEMFD_HUGETLB)
+			break;
+		ASSERT_EQ(size, pwrite(self->mem.fd, page, size,
+				       touched[i] * size));
+	}
+	exist = i;
+	EXPECT_EQ(0, mapping_rss_kb(self->mem.addr));
+
+	ASSERT_EQ(0, save_pass(&self->r, &save));
+	EXPECT_EQ(exist, save.out_written_pages);
+	for (i = 0; i < exist; i++) {
+		memset(want, 0x31 + i, size);
+		EXPECT_TRUE(bit_test(self->r.file, touched[i]));
+		ASSERT_EQ(0, image_read(&self->img, page, size, RIG_HEAD +
+					touched[i] * size));
+		EXPECT_EQ(0, memcmp(page, want, size));
+	}
+	/* Looking at a page may map it, and its neighbours, but makes none. */
+	EXPECT_LE(mapping_rss_kb(self->mem.addr), exist * huge * 4);
+}
+
+TEST_HARNESS_MAIN
