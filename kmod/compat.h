@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The only file that knows kernel versions. Distributions backport freely, so
- * a feature test comes first and a version is asked only where there is none.
+ * The only file that knows how kernels differ. Distributions backport freely,
+ * so features are asked for, not versions: Kbuild looks into the headers and
+ * defines MRAM_HAS_*.
  */
 #ifndef MRAM_COMPAT_H
 #define MRAM_COMPAT_H
@@ -10,7 +11,6 @@
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/uio.h>
-#include <linux/version.h>
 
 #if !defined(CONFIG_64BIT)
 #error "mapped_ram needs a 64-bit kernel"
@@ -25,7 +25,7 @@
 #endif
 
 /* A wait for userfaultfd that ordinary signals end: since 6.2. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#ifdef MRAM_HAS_FOLL_INTERRUPTIBLE
 #define MRAM_GUP_INTERRUPTIBLE	FOLL_INTERRUPTIBLE
 #else
 #define MRAM_GUP_INTERRUPTIBLE	0
@@ -34,7 +34,7 @@
 static inline void mram_vm_flags_set(struct vm_area_struct *vma,
 				     vm_flags_t flags)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#ifdef MRAM_HAS_VM_FLAGS_SET
 	vm_flags_set(vma, flags);
 #else
 	vma->vm_flags |= flags;
@@ -44,11 +44,12 @@ static inline void mram_vm_flags_set(struct vm_area_struct *vma,
 /*
  * Freeze protection of an asynchronous write. Since 6.8 vfs_iocb_iter_write()
  * takes it, and gives it back unless the write was queued; before, both are
- * the caller's. A queued write gives it back at its completion, always.
+ * the caller's. A queued write gives it back at its completion, always. That
+ * change came together with file_write_started().
  */
 static inline void mram_write_start(struct kiocb *iocb)
 {
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#ifndef MRAM_HAS_VFS_WRITE_FREEZE
 	struct super_block *sb = file_inode(iocb->ki_filp)->i_sb;
 
 	sb_start_write(sb);
@@ -67,18 +68,21 @@ static inline void mram_write_end_queued(struct kiocb *iocb)
 
 static inline void mram_write_end_inline(struct kiocb *iocb)
 {
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#ifndef MRAM_HAS_VFS_WRITE_FREEZE
 	mram_write_end_queued(iocb);
 #endif
 }
 
-/* The page cache of hugetlbfs counts in small pages since 6.7. */
+/*
+ * The page cache of hugetlbfs counts in small pages since 6.7, which did away
+ * with linear_hugepage_index() in pagemap.h.
+ */
 static inline unsigned int mram_hugetlb_index_shift(struct vm_area_struct *vma)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
-	return PAGE_SHIFT;
-#else
+#ifdef MRAM_HAS_HUGE_INDEX
 	return huge_page_shift(hstate_vma(vma));
+#else
+	return PAGE_SHIFT;
 #endif
 }
 

@@ -241,13 +241,12 @@ int mram_ioctl_region_remove(struct mram_session *s, void *_arg)
 	if (ret)
 		return ret;
 	region = xa_load(&s->regions, arg->region_id);
-	if (!region) {
+	if (!region)
 		ret = -ENOENT;
-	} else if (region->users) {
+	else if (region->users)
 		ret = -EBUSY;
-	} else {
+	else
 		xa_erase(&s->regions, arg->region_id);
-	}
 	mutex_unlock(&s->lock);
 	if (ret)
 		return ret;
