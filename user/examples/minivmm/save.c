@@ -156,13 +156,14 @@ int save_live(const struct options *o)
 	uint64_t stopped;
 
 	ram_allocate(&s.vm.ram, o->mem_mib, o->ram);
+	open_session(&s);
+	engine = mram_session_engine(s.session);
+
 	firmware_build(&s.vm.ram, s.vm.ram.regions[REGION_TOP].addr);
 	vm_create(&s.vm, o->manual_protect);
 	vm_reset(&s.vm);
 	vm_run_to(&s.vm, o->warm_up);
 
-	open_session(&s);
-	engine = mram_session_engine(s.session);
 	printf("Saving a running guest with %llu MiB (%s), %d slots in %d regions,\n"
 	       "to %s with engine %s\n\n", (unsigned long long)o->mem_mib,
 	       ram_kind_name(o->ram), SLOTS, REGIONS, o->image, engine);

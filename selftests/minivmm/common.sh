@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# What the tests with minivmm share: TAP, a scratch disk, reading the results.
+# Sourced, never run. Set BUILD when the programs are not where the project's
+# Makefile puts them.
+
+here=$(dirname "$(readlink -f "$0")")
+BUILD=${BUILD:-$here/../../build/user}
+minivmm=$BUILD/minivmm
+tool=$BUILD/mapped-ram
+PATH=$PATH:/usr/sbin:/sbin
+
+tests=0
+failures=0
+work=
+mounted=
+
+# ---------------------------------------------------------------------- TAP
+
+skip_all()
+{
+	echo "TAP version 13"
+	echo "1..0 # SKIP $*"
+	exit 4
+}
+
+# ok STATUS NAME: a result; what stands in $work/log explains a failure
+ok()
+{
+	tests=$((tests + 1))
+	if [ "$1" -eq 0 ]; then
+		echo "ok $tests $2"
+		return
+	fi
+	failures=$((failures + 1))
+	[ ! -s "$work/log" ] || sed 's/^/# /' "$work/log"
+	echo "not ok $tests $2"
+}
+
+skip()
+{
+	tests=$((tests + 1))
+	echo "ok $tests $1 # SKIP $2"
+}
+
+# wrong WORDS...: note in the log what is not as it should be
+wrong()
+{
+	echo "WRONG: $*" >>"$work/log"
+	return 1
+}
+
+finish()
+{
+	echo "1..$tests"
+	[ $failures -eq 0 ]
+	exit
+}
+
+# ------------------------------------------------------------------ places
+
+clean_up()
+{
+	[ -z "$mounted" ] || umount "$mounted"
+	[ -z "$work" ] || rm -rf "$work"
+}
+
+# start: check what is needed; makes $work. Everything big goes to $disk, which
+# must hold nothing: so only in the test machine, or where the user names one.
+start()
+{
+	disk=${MAPPED_RAM_DISK:-}
+	[ -n "$disk" ] || [ -z "${MAPPED_RAM_VM:-}" ] || disk=/dev/vda
+	[ "$(id -u)" -eq 0 ] || skip_all "must be root"
+	[ -b "$disk" ] ||
+		skip_all "no scratch disk: MAPPED_RAM_DISK names one to be overwritten"
+	[ -w /dev/kvm ] || skip_all "no /dev/kvm"
+	{ [ -x "$minivmm" ] && [ -x "$tool" ]; } ||
+		skip_all "no minivmm and mapped-ram in $BUILD"
+	work=$(mktemp -d /dev/shm/minivmm.XXXXXX)
+	trap clean_up EXIT
+	trap 'exit 1' INT TERM HUP
+	echo "TAP version 13"
+}
+
+# place KIND: a fresh file system, or the bare disk; sets $image and $dump
+place()
+{
+	local force=-f
+
+	[ -z "$mounted" ] || umount "$mounted"
+	mounted=
+	dump=$work/dump
+	image=$disk
+	[ "$1" != raw ] || return 0
+	[ "$1" != ext4 ] || force=-F
+	mkdir -p "$work/mnt"
+	{ "mkfs.$1" -q $force "$disk" && mount -t "$1" "$disk" "$work/mnt"; } \
+		>>"$work/log" 2>&1 || return 1
+	mounted=$work/mnt
+	image=$mounted/image
+}
+
+# The engine module is there only when the module is
+have_engine()
+{
+	[ "$1" != module ] || [ -e /dev/mapped_ram ]
+}
+
+# ----------------------------------------------------------------- running
+
+# Emulated machines are slow, but nothing here takes minutes.
+run()
+{
+	echo "\$ minivmm $*" >>"$work/log"
+	timeout 300 "$minivmm" "$@" >>"$work/log" 2>&1
+}
+
+save()
+{
+	rm -f "$work/save.json"
+	run --image "$image" --dump "$dump" --json "$work/save.json" "$@" save-live
+}
+
+restore()
+{
+	rm -f "$work/restore.json"
+	run --image "$image" --dump "$dump" --json "$work/restore.json" "$@" restore
+}
+
+# value FILE KEY: a number or string of a result; passes FILE KEY: one a line
+value()
+{
+	sed -n "s/^  \"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" \
+		"$work/$1.json"
+}
+
+passes()
+{
+	sed -n "s/^    { .*\"$2\": \([^, ]*\).*/\1/p" "$work/save.json"
+}
+
+# is FILE KEY OPERATOR NUMBER
+is()
+{
+	local got
+
+	got=$(value "$1" "$2")
+	{ [ -n "$got" ] && test "$got" "$3" "$4"; } ||
+		wrong "$1: $2 is '$got', expected $3 $4"
+}
+
+# flip FILE OFFSET: change a byte
+flip()
+{
+	local byte
+
+	byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+	printf '%b' "\\0$(printf %o $((byte ^ 0x55)))" |
+		dd of="$1" bs=1 seek="$2" conv=notrunc,fsync status=none
+}
