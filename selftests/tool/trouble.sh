@@ -1,0 +1,203 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Proves that a job that ends early leaves nothing half done: a signal in the
+# middle, a disk that is full, a limit on file sizes, memory that goes away.
+# An image that was made is gone, one that was there is empty, and so no loader
+# takes it for a snapshot; the next save needs no --force.
+. "$(dirname "$(readlink -f "$0")")/tap.sh"
+
+# So much memory and so small I/Os that a pass takes long enough to end it.
+slow=(--window 1 --max-extent 4K)
+big=$S/big
+seq -f 'page after page %.0f' 1 99999999 | head -c 256M >"$big"
+memory "$S/mem" 1024 trouble
+
+# start NAME ARGUMENT...: in the background, as from a shell with job control,
+# where a background job does not ignore SIGINT. Waits until the pass runs.
+start()
+{
+	local file=$1 tries=0
+
+	shift
+	ran="mapped-ram $*" status=0
+	: >"$T/out"
+	env --default-signal=INT,TERM,HUP "$TOOL" "$@" >"$T/out" 2>"$T/err" \
+		</dev/null &
+	pid=$!
+	while kill -0 $pid 2>/dev/null && [ $tries -lt 1000 ]; do
+		[ "$(stat -c %b "$file" 2>/dev/null || echo 0)" -lt 2000 ] ||
+			return 0
+		tries=$((tries + 1))
+		sleep 0.01
+	done
+}
+
+# bash's own line about the death of a job is not the tool's
+finish()
+{
+	wait $pid 2>/dev/null || status=$?
+}
+
+for engine in $(engines); do
+	for signal in INT TERM HUP; do
+		rm -f "$T/image"
+		start "$T/image" save --engine "$engine" "${slow[@]}" \
+			--region "ram=$big" "$T/image"
+		kill -s $signal $pid
+		finish
+		failed_with $((128 + $(kill -l $signal))) 'interrupted; .* holds no image' &&
+			[ ! -e "$T/image" ]
+		result $? "SIG$signal: the new image is gone: $engine"
+	done
+
+	run save --engine "$engine" --region "ram=$S/mem" "$T/old"
+	start "$T/old" save --engine "$engine" "${slow[@]}" \
+		--region "ram=$big" "$T/old"
+	kill -s INT $pid
+	finish
+	failed_with 130 'interrupted; .* holds no image' && [ ! -s "$T/old" ] &&
+		[ -e "$T/old" ]
+	result $? "SIGINT: an image that was there is empty: $engine"
+	works "and can be saved to without --force: $engine" \
+		save --engine "$engine" --region "ram=$S/mem" "$T/old"
+
+	start "$T/image" save --engine "$engine" "${slow[@]}" \
+		--region "ram=$big" "$T/image"
+	kill -s STOP $pid
+	sleep 0.2
+	kill -s CONT $pid
+	sleep 0.2
+	kill -s KILL $pid
+	finish
+	[ "$status" -eq 137 ] && [ "$(head -c 4096 "$T/image" |
+		tr -d '\0' | wc -c)" -eq 0 ]
+	result $? "SIGKILL: the image has no magic: $engine"
+	fails 1 'not committed|commit' "and info says so: $engine" info "$T/image"
+	works "and it can be saved to without --force: $engine" \
+		save --engine "$engine" --region "ram=$S/mem" "$T/image"
+	rm -f "$T/image"
+
+	# A stopped and continued job goes on.
+	start "$T/image" save --engine "$engine" "${slow[@]}" \
+		--region "ram=$big" "$T/image"
+	for _ in 1 2 3; do
+		kill -s STOP $pid
+		sleep 0.1
+		kill -s CONT $pid
+		sleep 0.1
+	done
+	finish
+	went_well && grep -q ' 65536 pages written, 0 zero' "$T/out"
+	result $? "SIGSTOP and SIGCONT change nothing: $engine"
+
+	# Restore: what it made is gone.
+	start "$S/r" restore --engine "$engine" "${slow[@]}" \
+		--region "ram=$S/r" "$T/image"
+	kill -s INT $pid
+	finish
+	failed_with 130 'interrupted' && [ ! -e "$S/r" ]
+	result $? "SIGINT in a restore: the new file is gone: $engine"
+	truncate -s 256M "$S/r"
+	start "$S/r" restore --engine "$engine" "${slow[@]}" \
+		--region "ram=$S/r" "$T/image"
+	kill -s INT $pid
+	finish
+	failed_with 130 'interrupted' && [ "$(stat -c %s "$S/r")" -eq 268435456 ]
+	result $? "SIGINT in a restore: a file that was there stays: $engine"
+	rm -f "$S/r"
+
+	# A limit that a file grows over, and one that is met at once
+	for limit in 2048 0; do
+		rm -f "$T/image"
+		ran="ulimit -f $limit; save" status=0
+		(
+			ulimit -f $limit
+			"$TOOL" save --engine "$engine" --region "ram=$S/mem" \
+				"$T/image" 2>&1 >/dev/null
+		) </dev/null | cat >"$T/err"
+		status=${PIPESTATUS[0]}
+		: >"$T/out"
+		failed_with 1 'File too large' && [ ! -e "$T/image" ]
+		result $? "RLIMIT_FSIZE of $limit KiB: $engine"
+	done
+done
+
+# Ctrl-C as people press it
+rm -f "$T/image" "$T/typed"
+ran="script: save, Ctrl-C"
+(
+	tries=0
+	while [ "$(stat -c %b "$T/image" 2>/dev/null || echo 0)" -lt 2000 ] &&
+		[ $tries -lt 1000 ]; do
+		tries=$((tries + 1))
+		sleep 0.01
+	done
+	printf '\003'
+	sleep 2
+) | TERM=xterm script -qec "'$TOOL' save ${slow[*]} --region ram=$big $T/image; echo status \$?" \
+	/dev/null >"$T/out" 2>"$T/err"
+status=$?
+grep -q 'interrupted; .* holds no image' "$T/out" && [ ! -e "$T/image" ]
+result $? "Ctrl-C on a terminal"
+
+# Memory that is cut short while it is saved, and before it is read
+for engine in $(engines); do
+	rm -f "$T/image"
+	cp "$big" "$S/cut"
+	start "$T/image" save --engine "$engine" "${slow[@]}" \
+		--region "ram=$S/cut" "$T/image"
+	truncate -s 1M "$S/cut"
+	finish
+	failed_with 1 "'ram'.*offset [0-9]+|'ram'.*page [0-9]+" && [ ! -e "$T/image" ]
+	result $? "memory that is cut short: $engine"
+done
+rm -f "$S/cut"
+
+# Full disks: small file systems, as root only
+full_disk()
+{
+	local name=$1 engine
+
+	for engine in $(engines); do
+		fails 1 'No space left|offset [0-9]+' "$name is full: $engine" \
+			save --engine "$engine" --region "ram=$big" "$T/full/image"
+		[ ! -e "$T/full/image" ]
+		result $? "$name: nothing is left: $engine"
+		works "$name: a small image fits: $engine" save \
+			--engine "$engine" --region "ram=$S/mem" "$T/full/image"
+		fails 1 'No space left|offset [0-9]+' "$name is full, over an image: $engine" \
+			save --engine "$engine" --region "ram=$big" "$T/full/image"
+		[ -e "$T/full/image" ] && {
+			[ ! -s "$T/full/image" ] ||
+				"$TOOL" verify "$T/full/image" >"$T/out" 2>&1
+		}
+		result $? "$name: the old image is empty, or as it was: $engine"
+		works "$name: an image fits again: $engine" save --engine "$engine" \
+			--region "ram=$S/mem" "$T/full/image"
+		rm -f "$T/full/image"
+		"$TOOL" save --region "ram=$big" "$T/image" >/dev/null
+		fails 1 "'ram'" "$name is full, restoring: $engine" restore \
+			--engine "$engine" --region "ram=$T/full/mem" "$T/image"
+		[ ! -e "$T/full/mem" ]
+		result $? "$name: nothing is left of the restore: $engine"
+	done
+}
+
+mkdir "$T/full"
+tap_cleanup+=("umount -q $T/full")
+if [ "$(id -u)" -eq 0 ] && mount -t tmpfs -o size=32M none "$T/full" 2>/dev/null; then
+	full_disk tmpfs
+	umount "$T/full"
+else
+	skip "a full tmpfs" "mounting needs root"
+fi
+truncate -s 48M "$T/disk"
+if [ "$(id -u)" -eq 0 ] && mkfs.ext4 -q -F "$T/disk" 2>/dev/null &&
+	mount -o loop "$T/disk" "$T/full" 2>/dev/null; then
+	full_disk ext4
+	umount "$T/full"
+else
+	skip "a full ext4" "a loop device needs root and the driver"
+fi
+
+tap_end
