@@ -112,7 +112,8 @@ for engine in module uring pwrite; do
 		skip "$name" "not here"
 		continue
 	fi
-	save --engine $engine --dirty-rate 0 --max-passes 4 &&
+	save --engine $engine --dirty-rate 0 --downtime-pages 0 \
+		--max-passes 4 &&
 		{ [ "$(passes running | wc -l)" -eq 5 ] ||
 			wrong "not five passes"; } &&
 		check_save 8 && restore --engine $engine --run $run && check_restore

@@ -91,18 +91,42 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		switch (c) {
-		case 'i': o.image = optarg; break;
-		case 'e': o.engine = optarg; break;
-		case 'd': o.dump = optarg; break;
-		case 'j': o.json = optarg; break;
-		case 'm': o.mem_mib = number(optarg, MEM_MAX); break;
-		case 'w': o.warm_up = number(optarg, UINT32_MAX); break;
-		case 'R': o.dirty_rate = number(optarg, UINT32_MAX); break;
-		case 'D': o.downtime_pages = number(optarg, UINT32_MAX); break;
-		case 'P': o.max_passes = number(optarg, MAX_PASSES); break;
-		case 'b': o.bridge = number(optarg, UINT32_MAX); break;
-		case 'n': o.run = number(optarg, UINT32_MAX); break;
-		case 'M': o.manual_protect = true; break;
+		case 'i':
+			o.image = optarg;
+			break;
+		case 'e':
+			o.engine = optarg;
+			break;
+		case 'd':
+			o.dump = optarg;
+			break;
+		case 'j':
+			o.json = optarg;
+			break;
+		case 'm':
+			o.mem_mib = number(optarg, MEM_MAX);
+			break;
+		case 'w':
+			o.warm_up = number(optarg, UINT32_MAX);
+			break;
+		case 'R':
+			o.dirty_rate = number(optarg, UINT32_MAX);
+			break;
+		case 'D':
+			o.downtime_pages = number(optarg, UINT32_MAX);
+			break;
+		case 'P':
+			o.max_passes = number(optarg, MAX_PASSES);
+			break;
+		case 'b':
+			o.bridge = number(optarg, UINT32_MAX);
+			break;
+		case 'n':
+			o.run = number(optarg, UINT32_MAX);
+			break;
+		case 'M':
+			o.manual_protect = true;
+			break;
 		case 'r':
 			kind = ram_kind_parse(optarg);
 			if (kind < 0)
