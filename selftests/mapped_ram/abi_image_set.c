@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 
 #include <linux/fs.h>
 
@@ -197,34 +198,94 @@ TEST_F(abi_image_set, read_only_disk)
 	memdisk_close(&disk);
 }
 
+static void put16(uint8_t *at, unsigned int value)
+{
+	at[0] = value;
+	at[1] = value >> 8;
+}
+
+static void fat_file(uint8_t *entry, const char *name, unsigned int cluster,
+		     unsigned int size)
+{
+	memcpy(entry, name, 11);
+	put16(entry + 26, cluster);
+	put16(entry + 28, size);
+}
+
 /*
- * A file system that went read-only below a file open for writing: ext4 does
- * so by itself when it finds an error, which it can be told to pretend.
+ * A FAT12 of 512-byte clusters by hand: GOOD.BIN is a file, BAD.BIN's second
+ * cluster is said to be free.
+ */
+static int make_broken_fat(const char *dev)
+{
+	uint8_t disk[4 * 512] = { 0xeb, 0x3c, 0x90 };
+	int fd = open(dev, O_WRONLY);
+	ssize_t done;
+
+	memcpy(disk + 3, "SELFTEST", 8);
+	put16(disk + 11, 512);		/* bytes a sector */
+	disk[13] = 1;			/* sectors a cluster */
+	put16(disk + 14, 1);		/* sectors before the FAT */
+	disk[16] = 1;			/* FATs */
+	put16(disk + 17, 32);		/* root entries: two sectors */
+	put16(disk + 19, 128);		/* sectors */
+	disk[21] = 0xf8;
+	put16(disk + 22, 1);		/* sectors of the FAT */
+	put16(disk + 510, 0xaa55);
+	/* Entries of 12 bits: media, -1, GOOD's last, BAD's first -> 4 */
+	memcpy(disk + 512, "\xf8\xff\xff\xff\x4f\x00\x00", 7);
+	fat_file(disk + 1024, "GOOD    BIN", 2, 512);
+	fat_file(disk + 1056, "BAD     BIN", 3, 2048);
+	if (fd < 0)
+		return -errno;
+	done = write(fd, disk, sizeof(disk));
+	close(fd);
+	return done == sizeof(disk) ? 0 : -EIO;
+}
+
+/*
+ * A file system that went read-only below a file that is open for writing, as
+ * FAT does when it finds itself broken.
  */
 TEST_F(abi_image_set, read_only_file_system)
 {
-	char path[2 * PATH_MAX];
-	struct scratch fs;
-	struct image img;
+	char dir[PATH_MAX], path[PATH_MAX + 16];
+	struct memdisk disk;
+	struct statvfs fs;
+	uint8_t byte[2048];
+	int fd, bad;
 
 	need_private_mounts();
-	ASSERT_EQ(0, scratch_open(&fs, 64 * MIB));
-	if (scratch_mount(&fs, "ext4", "errors=remount-ro")) {
-		scratch_close(&fs);
-		SKIP(return, "no ext4 here");
+	ASSERT_EQ(0, memdisk_open(&disk, 64 * KIB));
+	ASSERT_EQ(0, make_broken_fat(disk.path));
+	snprintf(dir, sizeof(dir), "%s/fat-XXXXXX", test_dir());
+	ASSERT_NE(NULL, mkdtemp(dir));
+	if (mount(disk.path, dir, "vfat", 0, "errors=remount-ro")) {
+		rmdir(dir);
+		memdisk_close(&disk);
+		SKIP(return, "no vfat here: %s", strerror(errno));
 	}
-	need_image_file(&img, fs.dir, self->rig.img.size);
-	EXPECT_EQ(0, mr_image_set(self->rig.dev, img.fd, 0, NULL));
+	snprintf(path, sizeof(path), "%s/good.bin", dir);
+	fd = open(path, O_RDWR);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, mr_image_set(self->rig.dev, fd, 0, NULL));
 	EXPECT_EQ(0, mr_image_set(self->rig.dev, self->rig.img.fd, 0, NULL));
-	snprintf(path, sizeof(path), "/sys/fs/ext4/%s/trigger_fs_error",
-		 fs.dev + strlen("/dev/"));
-	ASSERT_EQ(0, write_file(path, "a selftest"));
-	EXPECT_FD_REFUSED(EROFS, img.fd, 0);
-	EXPECT_EQ(0, mr_image_set(self->rig.dev, img.fd,
-				  MAPPED_RAM_IMAGE_LOAD, NULL));
+
+	snprintf(path, sizeof(path), "%s/bad.bin", dir);
+	bad = open(path, O_RDONLY);
+	ASSERT_LE(0, bad);
+	EXPECT_GT(sizeof(byte), read(bad, byte, sizeof(byte)));
+	ASSERT_EQ(0, fstatvfs(fd, &fs));
+	ASSERT_NE(0, fs.f_flag & ST_RDONLY);
+	EXPECT_FD_REFUSED(EROFS, fd, 0);
+	EXPECT_EQ(0, mr_image_set(self->rig.dev, fd, MAPPED_RAM_IMAGE_LOAD,
+				  NULL));
 	EXPECT_EQ(0, mr_image_set(self->rig.dev, self->rig.img.fd, 0, NULL));
-	image_drop(&img);
-	scratch_close(&fs);
+	close(bad);
+	close(fd);
+	EXPECT_EQ(0, umount(dir));
+	rmdir(dir);
+	memdisk_close(&disk);
 }
 
 TEST_F(abi_image_set, swap_file)
