@@ -17,11 +17,14 @@ static inline unsigned long mram_word_mask(unsigned long w,
 					   unsigned long start,
 					   unsigned long end)
 {
+	unsigned long first = w * BITS_PER_LONG, next = first + BITS_PER_LONG;
 	unsigned long mask = ~0UL;
 
-	if (start > w * BITS_PER_LONG)
+	if (start >= next || end <= first)
+		return 0;
+	if (start > first)
 		mask &= BITMAP_FIRST_WORD_MASK(start);
-	if (end < (w + 1) * BITS_PER_LONG)
+	if (end < next)
 		mask &= BITMAP_LAST_WORD_MASK(end);
 	return mask;
 }

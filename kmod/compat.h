@@ -31,13 +31,13 @@
 #define MRAM_GUP_INTERRUPTIBLE	0
 #endif
 
-static inline void mram_vm_flags_set(struct vm_area_struct *vma,
-				     vm_flags_t flags)
+static inline void mram_vm_flags_mod(struct vm_area_struct *vma,
+				     vm_flags_t set, vm_flags_t clear)
 {
 #ifdef MRAM_HAS_VM_FLAGS_SET
-	vm_flags_set(vma, flags);
+	vm_flags_mod(vma, set, clear);
 #else
-	vma->vm_flags |= flags;
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
 #endif
 }
 

@@ -75,25 +75,22 @@ static void mram_load_read(struct mram_pass *pass, unsigned long base)
 	}
 }
 
-/* Make pages zero that are there and are not. */
+/*
+ * Make some of the first of @nr pages zero.
+ *
+ * Return: how many, at least 1, or an errno.
+ */
 static int mram_load_clear(unsigned long addr, unsigned long nr,
 			   struct page **pages)
 {
-	unsigned long i;
-	int got;
+	int i, got = pin_user_pages_fast(addr, nr, FOLL_WRITE, pages);
 
-	while (nr) {
-		got = pin_user_pages_fast(addr, nr, FOLL_WRITE, pages);
-		if (got <= 0)
-			return got == -EINTR || got == -ERESTARTSYS ? -EINTR :
-								      -EFAULT;
-		for (i = 0; i < got; i++)
-			clear_highpage(pages[i]);
-		unpin_user_pages_dirty_lock(pages, got, true);
-		addr += (unsigned long)got << PAGE_SHIFT;
-		nr -= got;
-	}
-	return 0;
+	if (got <= 0)
+		return got == -EINTR || got == -ERESTARTSYS ? -EINTR : -EFAULT;
+	for (i = 0; i < got; i++)
+		clear_highpage(pages[i]);
+	unpin_user_pages_dirty_lock(pages, got, true);
+	return got;
 }
 
 /* Make @nr kernel pages at @addr zero; absent ones are. */
@@ -101,7 +98,7 @@ static int mram_load_zero_run(struct mram_pass *pass, unsigned long addr,
 			      unsigned long nr, unsigned long *done)
 {
 	struct page **pages = pass->pages;
-	unsigned long i, n;
+	unsigned long i, end;
 	long got;
 	int ret;
 
@@ -119,19 +116,22 @@ static int mram_load_zero_run(struct mram_pass *pass, unsigned long addr,
 				pages[i] = NULL;
 			}
 		}
-		for (i = 0; i < got; i += n) {
-			n = 1;
+		for (i = 0; i < got; i = end) {
+			end = i + 1;
 			if (!pages[i])
 				continue;
-			while (i + n < got && pages[i + n])
-				n++;
-			mram_pages_put(pages + i, n);
-			ret = mram_load_clear(addr + ((*done + i) << PAGE_SHIFT),
-					      n, pages + i);
-			if (ret) {
-				mram_pages_put(pages + i + n, got - i - n);
-				*done += i;
-				return ret;
+			while (end < got && pages[end])
+				end++;
+			mram_pages_put(pages + i, end - i);
+			for (; i < end; i += ret) {
+				ret = mram_load_clear(addr + ((*done + i) <<
+							      PAGE_SHIFT),
+						      end - i, pages + i);
+				if (ret < 0) {
+					mram_pages_put(pages + end, got - end);
+					*done += i;
+					return ret;
+				}
 			}
 		}
 		cond_resched();

@@ -28,6 +28,23 @@ static long mram_gup_result(long ret)
 }
 
 /**
+ * mram_pages_get_present() - get pages for reading if they are in memory
+ * @addr: page-aligned, in the current address space
+ * @nr: how many pages
+ * @pages: filled in
+ *
+ * Only the lockless walk: what goes further would fault hugetlb pages in, even
+ * with FOLL_NOFAULT (6.1), and costs more than mram_probe().
+ *
+ * Return: how many of the first pages, maybe 0, were there.
+ */
+unsigned long mram_pages_get_present(unsigned long addr, unsigned long nr,
+				     struct page **pages)
+{
+	return max(get_user_pages_fast_only(addr, nr, 0, pages), 0);
+}
+
+/**
  * mram_pages_get() - get pages for reading
  * @addr: page-aligned, in the current address space
  * @nr: how many pages, not 0
@@ -41,9 +58,9 @@ long mram_pages_get(unsigned long addr, unsigned long nr, struct page **pages)
 	bool absent;
 	long got;
 
-	/* The usual case: all there. Faults nothing in. */
-	got = get_user_pages_fast(addr, nr, FOLL_NOFAULT, pages);
-	if (got > 0)
+	/* The usual case: all there. */
+	got = mram_pages_get_present(addr, nr, pages);
+	if (got)
 		return got;
 
 	got = mram_probe(current->mm, addr, nr, &absent);
@@ -55,20 +72,6 @@ long mram_pages_get(unsigned long addr, unsigned long nr, struct page **pages)
 	}
 	return mram_gup_result(get_user_pages_unlocked(addr, got, pages,
 						       MRAM_GUP_INTERRUPTIBLE));
-}
-
-/**
- * mram_pages_get_present() - get pages for reading if they are in memory
- * @addr: page-aligned, in the current address space
- * @nr: how many pages
- * @pages: filled in
- *
- * Return: how many of the first pages, maybe 0, were there.
- */
-unsigned long mram_pages_get_present(unsigned long addr, unsigned long nr,
-				     struct page **pages)
-{
-	return max(get_user_pages_fast(addr, nr, FOLL_NOFAULT, pages), 0);
 }
 
 /* Give references back; NULLs are passed over. */

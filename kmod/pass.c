@@ -54,7 +54,8 @@ static int mram_pass_attach(struct mram_pass *pass)
 	if (!pass->image)
 		goto out_unlock;
 	ret = -EBADF;
-	if (pass->image->load != pass->args.load)
+	if (pass->args.load ? !(pass->image->file->f_mode & FMODE_READ) :
+			      pass->image->load)
 		goto out_unlock;
 
 	pass->region->users++;

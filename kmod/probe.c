@@ -6,8 +6,8 @@
  *
  * A page is absent when reading it would give zeroes and nothing holds it:
  *
- * - anonymous memory: its page table entry is empty. Swapped-out pages and
- *   pages under migration have an entry.
+ * - anonymous memory: its page table entry is empty or maps the page of
+ *   zeroes. Swapped-out pages and pages under migration have an entry.
  * - shmem and hugetlbfs, shared: the file has neither page nor swap entry at
  *   its offset. The page table says nothing, another process may have filled
  *   the page.
@@ -33,17 +33,24 @@ static unsigned long mram_block_end(unsigned long addr, unsigned long end,
 	return boundary - 1 < end - 1 ? boundary : end;
 }
 
+/* Nothing is there, or the page of zeroes that a read fault maps. */
+static bool mram_pte_empty(pte_t pte)
+{
+	return pte_none(pte) ||
+	       (pte_present(pte) && is_zero_pfn(pte_pfn(pte)));
+}
+
 /* One step of the walk: the entries of one page table. */
 static unsigned long mram_walk_ptes(pmd_t pmd, unsigned long addr,
 				    unsigned long end, bool *empty)
 {
 	pte_t *pte = pte_offset_kernel(&pmd, addr);
 
-	*empty = pte_none(ptep_get_lockless(pte));
+	*empty = mram_pte_empty(ptep_get_lockless(pte));
 	do {
 		addr += PAGE_SIZE;
 		pte++;
-	} while (addr < end && pte_none(ptep_get_lockless(pte)) == *empty);
+	} while (addr < end && mram_pte_empty(ptep_get_lockless(pte)) == *empty);
 	return addr;
 }
 

@@ -148,7 +148,8 @@ int mram_region_mmap(struct mram_region *region, bool file,
 	 * Not for the child of a fork: it has another address space, to which
 	 * the region does not belong, and would keep the session alive.
 	 */
-	mram_vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);
+	mram_vm_flags_mod(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP,
+			  VM_MAYEXEC);
 	for (offset = 0; offset < region->bitmap_size; offset += PAGE_SIZE) {
 		ret = vm_insert_page(vma, vma->vm_start + offset,
 				     vmalloc_to_page(map + offset));

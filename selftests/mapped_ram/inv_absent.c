@@ -48,7 +48,6 @@ FIXTURE_VARIANT_ADD(inv_absent, memfd) { MEM_MEMFD, SMALL_KIND, 0 };
 FIXTURE_VARIANT_ADD(inv_absent, memfd_pin) {
 	MEM_MEMFD, SMALL_KIND, MAPPED_RAM_REGION_PIN
 };
-FIXTURE_VARIANT_ADD(inv_absent, file_shared) { MEM_FILE_SHARED, SMALL_KIND, 0 };
 FIXTURE_VARIANT_ADD(inv_absent, hugetlb) { MEM_HUGETLB, HUGE_KIND, 0 };
 FIXTURE_VARIANT_ADD(inv_absent, memfd_hugetlb) {
 	MEM_MEMFD_HUGETLB, HUGE_KIND, 0

@@ -34,13 +34,6 @@ FIXTURE_TEARDOWN(save_bad)
 	rig_drop(&self->rig);
 }
 
-static size_t first_dirty(const struct region *r, size_t first, size_t last)
-{
-	while (first < last && !bit_test(r->dirty, first))
-		first++;
-	return first;
-}
-
 /* A pass that fails with @err at @page; leaves bits and memory to look at */
 static void fails_at(struct __test_metadata *_metadata, struct rig *rig,
 		     int err, size_t page, uint32_t extent, uint32_t window)
@@ -52,7 +45,8 @@ static void fails_at(struct __test_metadata *_metadata, struct rig *rig,
 	save.window = window;
 	EXPECT_EQ(-err, save_pass(&rig->r, &save));
 	EXPECT_EQ(page, save.out_error_page);
-	EXPECT_EQ(page, first_dirty(&rig->r, 0, PAGES));
+	/* Pages before it may have been waiting when the pass was given up. */
+	EXPECT_TRUE(bit_test(rig->r.dirty, page));
 	left = bits_count(rig->r.dirty, 0, PAGES);
 	EXPECT_EQ(PAGES, left + save.out_written_pages + save.out_zero_pages);
 	EXPECT_EQ(save.out_written_pages,

@@ -55,17 +55,20 @@ out:
 	return ret;
 }
 
-static int check_content(const char *path)
+static bool holds_image(const char *path)
 {
 	struct mram_image *img;
-	struct mram_error err;
-	int ret;
 
-	if (!mram_image_open(&img, path, &err)) {
-		mram_image_close(img);
-		return 0;
-	}
-	ret = start_is_blank(path);
+	if (mram_image_open(&img, path, NULL))
+		return false;
+	mram_image_close(img);
+	return true;
+}
+
+static int check_content(const char *path)
+{
+	int ret = start_is_blank(path);
+
 	if (ret > 0)
 		return 0;
 	if (ret < 0)
@@ -91,9 +94,33 @@ static int check_existing(struct target *t, const struct regions *rs,
 	if (r)
 		return tool_fail("%s is the memory of region '%s'; the image needs a file of its own",
 				 t->path, r->name);
-	if (force || (S_ISREG(st.st_mode) && !st.st_size))
+	t->held_image = holds_image(t->path);
+	if (force || t->held_image || (!t->is_block && !st.st_size))
 		return 0;
 	return check_content(t->path);
+}
+
+/* A new file is durable only with its name. */
+static int flush_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	int fd, ret = 0;
+	char *dir;
+
+	if (slash)
+		dir = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+	else
+		dir = strdup(".");
+	if (!dir)
+		return tool_fail("out of memory");
+	/* One may write to a directory without being able to read it. */
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && fsync(fd) && errno != EINVAL)
+		ret = tool_fail("cannot flush %s: %s", dir, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	free(dir);
+	return ret;
 }
 
 int target_check(struct target *t, const char *path, const struct regions *rs,
@@ -115,7 +142,7 @@ int target_check(struct target *t, const char *path, const struct regions *rs,
 		return TOOL_FAILED;
 	}
 	close(fd);
-	return 0;
+	return flush_directory(path);
 }
 
 static int zero_start(const char *path)
@@ -143,7 +170,9 @@ void target_abandon(const struct target *t)
 {
 	int ret = 0;
 
-	if (!t->begun || t->created)
+	/* To begin can fail before and after the image lost its validity. */
+	if (t->created ||
+	    (!t->begun && !(t->held_image && !holds_image(t->path))))
 		return;
 	if (t->is_block)
 		ret = zero_start(t->path);

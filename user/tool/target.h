@@ -15,12 +15,14 @@
  * @path: as given
  * @created: the file is new
  * @is_block: it is a block device
+ * @held_image: it held an image before
  * @begun: what it held before is gone; set by save
  */
 struct target {
 	const char *path;
 	bool created;
 	bool is_block;
+	bool held_image;
 	bool begun;
 };
 
@@ -35,12 +37,12 @@ int target_check(struct target *t, const char *path, const struct regions *rs,
 		 bool force);
 
 /**
- * target_abandon - the job failed after the image lost its validity
+ * target_abandon - the job failed
  *
  * What is left of an image that was overwritten in part is worth nothing, so
  * a file is emptied and the start of a device zeroed. Then a later save needs
- * no --force, and nothing can take it for an image. A new file is not touched:
- * cleanup_end() removes it.
+ * no --force, and nothing can take it for an image. A file that is as it was
+ * stays; a new one too, cleanup_end() removes it.
  */
 void target_abandon(const struct target *t);
 

@@ -22,7 +22,7 @@
  *   EINVAL      the struct is shorter than its first version, or a field is
  *               out of range or not aligned
  *   E2BIG       the struct is longer than the kernel knows and the rest of it
- *               is not zero
+ *               is not zero, or it is longer than a page
  *   EOPNOTSUPP  an unknown flag, or padding that is not zero
  *   EFAULT      the struct cannot be read or written
  *   EPERM       the session's regions belong to another address space
@@ -59,7 +59,8 @@
  * @out_features: which optional flags the module knows, MAPPED_RAM_FEATURE_*
  * @out_max_regions: most regions of one session
  * @out_max_window: most I/Os in flight of one pass
- * @out_max_extent: most bytes of one I/O
+ * @out_max_extent: most bytes of one I/O; moreover no I/O crosses a multiple of
+ *                  it, counted from the region's start
  * @out_max_bridge: most clean pages written along to join two dirty runs
  * @out_max_region_pages: most pages of one region
  *
@@ -157,7 +158,9 @@ struct mapped_ram_image_set {
  * pages that it could not write, so whoever adds bits must do it with atomic
  * OR and never by overwriting. In the file bitmap a set bit means: the image
  * holds this page's data; clear means that the page is zero. Bits behind the
- * last page are ignored and not changed.
+ * last page are ignored and not changed. The mappings must be of the whole
+ * @out_bitmap_size, shared and not executable (EINVAL), and are not inherited
+ * by the child of a fork.
  *
  * The address space of the first REGION_ADD is the session's from then on.
  *
@@ -233,12 +236,14 @@ struct mapped_ram_region_remove {
  * One pass: take every dirty bit of the range, and for each either write the
  * page and set its file bit, or find it zero and clear its file bit, or, when
  * it could not be written, set the dirty bit again. Whatever happens, no
- * dirty bit is lost: dirty bits and image together are still the memory.
+ * dirty bit is lost: dirty bits and image together are still the memory. Pages
+ * that were written along in a write that failed become dirty too, since the
+ * image may hold anything in their place.
  *
  * The calls may be made by several threads: ranges that do not overlap are
  * saved at the same time, those that do one after the other.
  *
- * A regular file must already be as long as the region's end in it, so that a
+ * A regular file must already be as long as the range's end in it, so that a
  * file cut short is noticed. If it is shorter, the pages beyond its end are
  * marked dirty, their file bits cleared, and ENODATA returned.
  *

@@ -5,7 +5,7 @@
  * VMM: the hole below 1 MiB is not in a region, slots start in the middle of
  * regions, and their page numbers are not multiples of 64.
  */
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
