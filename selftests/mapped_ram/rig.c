@@ -7,17 +7,22 @@
 
 const struct shape shapes[] = {
 	{ MEM_ANON, SMALL, 4 * KIB },
-	{ MEM_MEMFD, SMALL, 4 * KIB },
-	{ MEM_FILE_SHARED, SMALL, 4 * KIB },
 	{ MEM_FILE_PRIVATE, SMALL, 4 * KIB },
+	{ MEM_ANON, 21 * 64 * KIB, 64 * KIB },
+	{ MEM_MEMFD_HUGETLB, LARGE, 4 * KIB },
+	/* from here on for the raw device only */
+	{ MEM_FILE_SHARED, SMALL, 4 * KIB },
+	{ MEM_MEMFD, SMALL, 4 * KIB },
 	{ MEM_THP, LARGE, 4 * KIB },
 	{ MEM_HUGETLB, LARGE, 4 * KIB },
-	{ MEM_MEMFD_HUGETLB, LARGE, 4 * KIB },
-	{ MEM_ANON, 21 * 64 * KIB, 64 * KIB },
 	{ MEM_MEMFD, LARGE, HUGE_SIZE },
 	{ MEM_HUGETLB, LARGE, HUGE_SIZE },
 };
-const size_t nr_shapes = ARRAY_LEN(shapes);
+
+size_t nr_shapes(const struct place *place)
+{
+	return place->fstype ? 4 : ARRAY_LEN(shapes);
+}
 
 int place_open(struct place *place, const char *fstype)
 {

@@ -49,7 +49,6 @@ struct shape {
 	uint32_t page_size;
 };
 extern const struct shape shapes[];
-extern const size_t nr_shapes;
 
 /* Where images of @size may lie in the tests that try several places. */
 struct place {
@@ -60,6 +59,8 @@ struct place {
 /* 0, or -EOPNOTSUPP: this file system cannot be made or mounted here */
 int place_open(struct place *place, const char *fstype);
 void place_close(struct place *place);
+/* How many of the shapes to try there; all of them would take too long. */
+size_t nr_shapes(const struct place *place);
 void need_place_image(struct place *place, struct image *img, uint64_t size);
 
 /* The first @size bytes of a block device, as they are */

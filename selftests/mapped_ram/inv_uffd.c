@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Proves that memory which a userfaultfd supplies is saved as supplied: the
+ * content of a missing page is unknown, not zero, so a pass waits for the
+ * handler; it does so for dirty pages only, and a pass that waits in vain ends
+ * with a signal, no bit lost.
+ */
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#include "rig.h"
+#include "harness.h"
+
+#define PAGES	96
+
+struct handler {
+	pthread_t thread;
+	int uffd;
+	int quit[2];
+	unsigned int late;	/* seconds until it begins to serve */
+	size_t served;		/* pages copied in */
+	uint8_t *mem;
+	const uint8_t *data;	/* what it supplies */
+};
+
+FIXTURE(inv_uffd) {
+	struct memdisk disk;
+	struct image img;
+	struct mem mem;
+	struct region r;
+	struct handler handler;
+	uint8_t *data;
+	int dev;
+};
+
+FIXTURE_VARIANT(inv_uffd) {
+	enum mem_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(inv_uffd, anon) { MEM_ANON };
+FIXTURE_VARIANT_ADD(inv_uffd, memfd) { MEM_MEMFD };
+
+static void *handle(void *arg)
+{
+	struct handler *h = arg;
+	struct pollfd fds[] = {
+		{ .fd = h->uffd, .events = POLLIN },
+		{ .fd = h->quit[0], .events = POLLIN },
+	};
+	struct uffdio_copy copy;
+	struct uffd_msg msg;
+	size_t at;
+
+	sleep(h->late);
+	while (poll(fds, 2, -1) > 0 && !fds[1].revents) {
+		if (read(h->uffd, &msg, sizeof(msg)) != sizeof(msg))
+			continue;
+		at = (msg.arg.pagefault.address & -page_size()) -
+		     (uintptr_t)h->mem;
+		copy = (struct uffdio_copy){
+			.dst = (uintptr_t)h->mem + at,
+			.src = (uintptr_t)h->data + at,
+			.len = page_size(),
+		};
+		/* The fault comes late, as over a network. */
+		usleep(2000);
+		if (!ioctl(h->uffd, UFFDIO_COPY, &copy))
+			__atomic_add_fetch(&h->served, 1, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+FIXTURE_SETUP(inv_uffd)
+{
+	size_t length = PAGES * page_size();
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_api api = { .api = UFFD_API };
+	struct rng rng = rng_new(0xffd);
+
+	self->handler.uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (self->handler.uffd < 0)
+		SKIP(return, "no userfaultfd: %s", strerror(errno));
+	self->dev = mr_open();
+	ASSERT_LE(0, self->dev);
+	ASSERT_EQ(0, memdisk_open(&self->disk, RIG_HEAD + length));
+	need_image_blkdev(&self->img, self->disk.path, RIG_HEAD + length);
+	ASSERT_EQ(0, mr_image_set(self->dev, self->img.fd, 0, NULL));
+	ASSERT_EQ(0, mem_map(&self->mem, variant->kind, length));
+	ASSERT_EQ(0, region_add(&self->r, self->dev, self->mem.addr, length,
+				RIG_HEAD, page_size(), 0));
+	self->data = malloc(length);
+	ASSERT_NE(NULL, self->data);
+	rng_fill(&rng, self->data, length);
+	memset(self->data + 7 * page_size(), 0, page_size());
+
+	ASSERT_EQ(0, ioctl(self->handler.uffd, UFFDIO_API, &api));
+	reg.range.start = (uintptr_t)self->mem.addr;
+	reg.range.len = length;
+	ASSERT_EQ(0, ioctl(self->handler.uffd, UFFDIO_REGISTER, &reg));
+	self->handler.mem = self->mem.addr;
+	self->handler.data = self->data;
+	ASSERT_EQ(0, pipe(self->handler.quit));
+}
+
+FIXTURE_TEARDOWN(inv_uffd)
+{
+	close(self->handler.uffd);
+	close(self->dev);
+	region_unmap_bitmaps(&self->r);
+	image_drop(&self->img);
+	mem_unmap(&self->mem);
+	memdisk_close(&self->disk);
+	free(self->data);
+}
+
+TEST_F(inv_uffd, a_pass_waits_for_the_handler)
+{
+	struct mapped_ram_save save = save_args(&self->r, 0, PAGES);
+	const size_t size = page_size();
+	uint8_t page[4096];
+	size_t i;
+
+	ASSERT_EQ(0, pthread_create(&self->handler.thread, NULL, handle,
+				    &self->handler));
+	bits_set(self->r.dirty, 3, 40);
+	save.bridge = 8;
+	EXPECT_EQ(0, save_pass(&self->r, &save));
+	ASSERT_EQ(1, write(self->handler.quit[1], "q", 1));
+	pthread_join(self->handler.thread, NULL);
+
+	EXPECT_EQ(39, save.out_written_pages);
+	EXPECT_EQ(1, save.out_zero_pages);
+	/* clean pages were not asked for */
+	EXPECT_EQ(40, self->handler.served);
+	EXPECT_EQ(0, bits_count(self->r.dirty, 0, PAGES));
+	EXPECT_EQ(39, bits_count(self->r.file, 3, 40));
+	EXPECT_FALSE(bit_test(self->r.file, 7));
+	for (i = 3; i < 43; i++) {
+		if (i == 7)
+			continue;
+		ASSERT_EQ(0, image_read(&self->img, page, size,
+					RIG_HEAD + i * size));
+		EXPECT_EQ(0, memcmp(page, self->data + i * size, size));
+	}
+}
+
+static void wake(int signal)
+{
+}
+
+TEST_F(inv_uffd, a_signal_ends_the_waiting)
+{
+	struct mapped_ram_save save = save_args(&self->r, 0, PAGES);
+	struct sigaction act = { .sa_handler = wake };
+	int err;
+
+	/* Nobody serves the fault when the signal comes. */
+	self->handler.late = 3;
+	ASSERT_EQ(0, pthread_create(&self->handler.thread, NULL, handle,
+				    &self->handler));
+	bits_set(self->r.dirty, 10, 5);
+	ASSERT_EQ(0, sigaction(SIGALRM, &act, NULL));
+	alarm(1);
+	err = save_pass(&self->r, &save);
+	alarm(0);
+	/* Before 6.2 only a deadly signal ends the kernel's own waiting. */
+	if (err) {
+		EXPECT_EQ(-EINTR, err);
+		EXPECT_EQ(0, save.out_written_pages);
+		EXPECT_EQ(5, bits_count(self->r.dirty, 0, PAGES));
+		EXPECT_EQ(0, bits_count(self->r.file, 0, PAGES));
+		EXPECT_EQ(0, save_pass(&self->r, &save));
+	}
+	ASSERT_EQ(1, write(self->handler.quit[1], "q", 1));
+	pthread_join(self->handler.thread, NULL);
+	EXPECT_EQ(5, save.out_written_pages);
+	EXPECT_EQ(0, bits_count(self->r.dirty, 0, PAGES));
+	EXPECT_EQ(5, bits_count(self->r.file, 10, 5));
+}
+
+TEST_F(inv_uffd, a_load_replaces_what_the_handler_supplies)
+{
+	struct mapped_ram_load load = load_args(&self->r, 0, PAGES);
+	const size_t size = page_size();
+
+	/* What it supplies for the clear bits is not zero, and must become so. */
+	ASSERT_EQ(0, mr_image_set(self->dev, self->img.fd,
+				  MAPPED_RAM_IMAGE_LOAD, NULL));
+	ASSERT_EQ(0, pthread_create(&self->handler.thread, NULL, handle,
+				    &self->handler));
+	ASSERT_EQ(0, image_write(&self->img, self->data, PAGES * size,
+				 RIG_HEAD));
+	bits_set(self->r.file, 0, 20);
+	EXPECT_EQ(0, load_pass(&self->r, &load));
+	ASSERT_EQ(1, write(self->handler.quit[1], "q", 1));
+	pthread_join(self->handler.thread, NULL);
+	EXPECT_EQ(20, load.out_read_pages);
+	EXPECT_EQ(PAGES - 20, load.out_zero_pages);
+	EXPECT_EQ(0, memcmp(self->mem.addr, self->data, 20 * size));
+	memset(self->data, 0, PAGES * size);
+	EXPECT_EQ(0, memcmp(self->mem.addr + 20 * size, self->data,
+			    (PAGES - 20) * size));
+}
+
+TEST_HARNESS_MAIN
