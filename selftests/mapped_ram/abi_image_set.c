@@ -274,7 +274,7 @@ TEST_F(abi_image_set, read_only_file_system)
 	snprintf(path, sizeof(path), "%s/bad.bin", dir);
 	bad = open(path, O_RDONLY);
 	ASSERT_LE(0, bad);
-	EXPECT_GT(sizeof(byte), read(bad, byte, sizeof(byte)));
+	EXPECT_GT((ssize_t)sizeof(byte), read(bad, byte, sizeof(byte)));
 	ASSERT_EQ(0, fstatvfs(fd, &fs));
 	ASSERT_NE(0, fs.f_flag & ST_RDONLY);
 	EXPECT_FD_REFUSED(EROFS, fd, 0);
