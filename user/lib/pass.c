@@ -112,8 +112,11 @@ static int end_pass(struct mover *m, const char *verb, struct mram_error *err)
 
 static uint64_t batch_words(const struct engine_region *r)
 {
-	return PRESENCE_BYTES >> r->page_shift >= BITS_PER_WORD ?
-	       (PRESENCE_BYTES >> r->page_shift) / BITS_PER_WORD : 1;
+	uint64_t words = (ENGINE_PROGRESS_BYTES >> r->page_shift) /
+			 BITS_PER_WORD;
+
+	/* One word of the largest pages is PRESENCE_BYTES. */
+	return words ? words : 1;
 }
 
 /*

@@ -13,8 +13,8 @@
 #include "engine.h"
 #include "presence.h"
 
-/* Words that are claimed at once: PRESENCE_BYTES of pages, at most. */
-#define PASS_BATCH_WORDS	(PRESENCE_BYTES / 4096 / 64)
+/* Words that are claimed at once, at most; between batches there is progress. */
+#define PASS_BATCH_WORDS	(ENGINE_PROGRESS_BYTES / 4096 / 64)
 
 /**
  * struct extent - a run of pages that one I/O moves
