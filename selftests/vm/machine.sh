@@ -15,7 +15,7 @@
 # times out does so for an emulated machine on a busy host.
 KERNEL_ARGS="console=ttyS0 ignore_loglevel printk.devkmsg=on panic=-1 \
 panic_on_warn=1 oops=panic tsc=reliable random.trust_cpu=on mitigations=off \
-rcupdate.rcu_cpu_stall_timeout=200 no_timer_check"
+rcupdate.rcu_cpu_stall_timeout=200 no_timer_check cryptomgr.notests"
 
 machine_open()
 {
@@ -26,6 +26,7 @@ machine_open()
 	KERNEL_RELEASE=$("$VM_DIR/kdir" --release "$1")
 	KERNEL_IMAGE=$prefix/bzImage
 	[ -e "$KERNEL_IMAGE" ] || KERNEL_IMAGE=$prefix/boot/vmlinuz-$KERNEL_RELEASE
+	KERNEL_IMAGE=$("$VM_DIR/uncompress-kernel" "$KERNEL_IMAGE")
 	KERNEL_MODULES=
 	[ ! -d "$prefix/lib/modules" ] || KERNEL_MODULES=$prefix/lib/modules
 	INITRAMFS=$("$VM_DIR/initramfs" "$1")
