@@ -6,15 +6,15 @@
 # against any other kernel's build directory instead.
 
 KERNEL ?= 6.1
-O ?= $(CURDIR)/build
+BUILD ?= $(CURDIR)/build
 VM := selftests/vm
 
-# A file for each source, so that one tree serves any number of kernels.
-KMOD_OUT := $(O)/kmod-$(KERNEL)
+# A directory for each kernel, so that one tree serves any number of them.
+KMOD_OUT := $(BUILD)/kmod-$(KERNEL)
 KMOD_SRC := $(wildcard kmod/*.c kmod/*.h) kmod/Kbuild
 
 .DELETE_ON_ERROR:
-.PHONY: all help deps module user tests demo check vm lint clean install
+.PHONY: all help deps module user demo check vm lint clean install
 
 all: module user
 
@@ -36,7 +36,7 @@ help:
 	@echo 'KERNEL=NAME picks a kernel: $(shell sed -n 's/^\([^# \t]\+\).*/\1/p' $(VM)/kernels 2>/dev/null | tr '\n' ' ')'
 
 deps:
-	@$(VM)/install-deps build vm dev
+	@$(VM)/install-deps
 
 # kbuild writes beside the sources, so it gets a directory of links to them.
 module: $(KMOD_SRC) include/uapi/linux/mapped_ram.h
@@ -47,15 +47,14 @@ module: $(KMOD_SRC) include/uapi/linux/mapped_ram.h
 		MRAM_INCLUDE=$(abspath include) W=1 $(if $(SPARSE),C=2) modules
 
 user:
-	@$(MAKE) --no-print-directory -C user O=$(abspath $(O))/user
+	@$(MAKE) --no-print-directory -C user O=$(abspath $(BUILD))/user
 
-tests: user
-	@$(MAKE) --no-print-directory -C selftests O=$(abspath $(O))/selftests
-
-demo: deps module user
+# What is missing is installed before anything else is looked at.
+demo: deps
+	@$(MAKE) --no-print-directory module user
 	@$(VM)/run --kernel $(KERNEL) -- selftests/demo/demo.sh
 
-check: deps lint module user tests
+check: deps
 	@selftests/check
 
 lint:
@@ -65,7 +64,7 @@ vm: module user
 	@$(VM)/shell --kernel $(KERNEL)
 
 install: user
-	@$(MAKE) --no-print-directory -C user O=$(abspath $(O))/user install
+	@$(MAKE) --no-print-directory -C user O=$(abspath $(BUILD))/user install
 
 clean:
-	rm -rf $(O)
+	rm -rf $(BUILD)

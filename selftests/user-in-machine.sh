@@ -1,0 +1,32 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Inside the test machine, with the module loaded: the tests of the engines, of
+# the tool, and with a real KVM guest. All were built before. TAP comes out.
+set -u
+here=$(dirname "$(readlink -f "$0")")
+project=$(readlink -f "$here/..")
+PATH=$PATH:/usr/sbin:/sbin
+
+[ -e /dev/mapped_ram ] || { echo "Bail out! the module is not loaded"; exit 1; }
+MRAM_TEST_DIR=$(mktemp -d)
+mkfs.ext4 -q -F /dev/vda && mount /dev/vda "$MRAM_TEST_DIR" || exit 1
+trap 'umount "$MRAM_TEST_DIR"' EXIT
+export MRAM_TEST_DIR MRAM_TEST_BLKDEV=/dev/vdb
+export SHARED=$project/build/user/libmappedram.so
+export HEADER=$project/include/mappedram.h
+
+engines=()
+for source in "$here"/engines/*.c; do
+	! grep -q '^TEST_HARNESS_MAIN' "$source" ||
+		engines+=("$project/build/selftests/engines/$(basename "$source" .c)")
+done
+status=0
+"$here/lib/run-all" "${engines[@]}" \
+	"$here"/tool/{usage,refuse,roundtrip,damage,trouble,progress}.sh ||
+	status=1
+umount "$MRAM_TEST_DIR"
+trap - EXIT
+# These make their own file systems on the scratch disks.
+unset MRAM_TEST_DIR MRAM_TEST_BLKDEV
+"$here/lib/run-all" "$here"/minivmm/{live,refuse}.sh || status=1
+exit $status
