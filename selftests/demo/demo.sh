@@ -32,7 +32,8 @@ title()
 # step COMMAND...: show it, by the program's name alone, and run it
 step()
 {
-	echo "\$ ${1##*/} ${*:2}"
+	echo "\$ ${1##*/} ${*:2}" | fold -s -w 76 |
+		sed -e '$!s/$/\\/' -e '2,$s/^/    /'
 	"$@" || die "that failed (exit status $?)"
 }
 

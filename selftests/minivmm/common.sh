@@ -137,7 +137,7 @@ value()
 
 passes()
 {
-	sed -n "s/^    { .*\"$2\": \([^, ]*\).*/\1/p" "$work/save.json"
+	sed -n "s/^    { .*\"$1\": \([^, ]*\).*/\1/p" "$work/save.json"
 }
 
 # is FILE KEY OPERATOR NUMBER

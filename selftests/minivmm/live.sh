@@ -10,7 +10,7 @@ set -u
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
 pages=16391	# 64 MiB and the firmware
-warm_up=12000
+warm_up=6000
 run=1000
 
 check_save()
