@@ -78,7 +78,9 @@ block_field()
 	field $((block1 + at)) "$bytes" "block 'ram1'.*offset [0-9]+" "ram1: $name"
 }
 
-field 0 00000000 'not committed|commit' "no magic: not committed"
+field 0 "$(head -c 4096 /dev/zero | od -An -v -tx1 | tr -d ' \n')" \
+	'no image was committed' "no first block: not committed"
+field 0 00000000 'magic' "no magic"
 field 0 51455600 'not a|magic' "another magic"
 field $version 00000002 'version' "an old stream version"
 field $version 00000004 'version' "a newer stream version"
@@ -102,7 +104,9 @@ field $total fffffffffffff004 'offset [0-9]+' "a total that overflows"
 field $block0 00 'offset [0-9]+' "a block without a name"
 field $((block0 + 1)) 0a 'offset [0-9]+' "a control character in a block's name"
 field $((block1 + 4)) 30 "'ram0'" "two blocks of one name"
-block_field 5 "$(be64 0)" "a length of 0"
+# An empty block is none to complain of, but what follows is no record.
+field $((block0 + 5)) "$(be64 0)" "block 1, offset" "ram0: a length of 0"
+field $((block1 + 5)) "$(be64 0)" "block 2, offset" "ram1: a length of 0"
 block_field 5 "$(be64 4097)" "a length that is no multiple of the page size"
 block_field 5 fffffffffffff000 "a length beyond all files"
 block_field 13 00000002 "a newer header version"
@@ -141,7 +145,7 @@ done
 crashes=0 changed=0 unnoticed=0
 for at in $(seq 0 $((bitmap0 - 1))) $(seq $block1 $((block1 + 40))) \
 	$(seq $tail $((size - 1))); do
-	for mask in 255 1 128; do
+	for mask in 255 1; do
 		damage "$at" "$(printf '%02x' $(($(byte_at "$at") ^ mask)))"
 		run verify --json "$bad"
 		changed=$((changed + 1))
@@ -153,11 +157,11 @@ for at in $(seq 0 $((bitmap0 - 1))) $(seq $block1 $((block1 + 40))) \
 		fi
 	done
 done
-[ $crashes -eq 0 ] && [ $changed -gt 500 ]
+[ $crashes -eq 0 ] && [ $changed -gt 400 ]
 result $? "$changed bytes turned over: $unnoticed make another image, none does harm"
 
 # A bitmap decides what is read: any bits at all are harmless.
-fill_bitmap=$(head -c 128 /dev/zero | tr '\0' '\377' | od -An -tx1 | tr -d ' \n')
+fill_bitmap=$(head -c 128 /dev/zero | tr '\0' '\377' | od -An -v -tx1 | tr -d ' \n')
 damage $bitmap0 "$fill_bitmap"
 run verify "$bad"
 went_well && grep -q "1424 pages read" "$T/out"

@@ -150,7 +150,7 @@ test_huge()
 		skip "huge pages: $engine" "no hugetlbfs here"
 		return
 	fi
-	tap_cleanup+=("umount $dir" "sysctl -q vm.nr_hugepages=$pages")
+	tap_cleanup+=("unmount $dir" "sysctl -q vm.nr_hugepages=$pages")
 	truncate -s 8M "$dir/mem"
 	# hugetlbfs has no write(): restore fills it
 	memory "$S/flat" 2048 huge

@@ -32,6 +32,11 @@ tap_number=0
 tap_failed=0
 tap_cleanup=()
 
+unmount()
+{
+	umount "$1" 2>/dev/null || true
+}
+
 tap_exit()
 {
 	local command

@@ -26,6 +26,7 @@ start()
 	pid=$!
 	while kill -0 $pid 2>/dev/null && [ $tries -lt 1000 ]; do
 		[ "$(stat -c %b "$file" 2>/dev/null || echo 0)" -lt 2000 ] ||
+			[ "$(head -c 4 "$file" | tr -d '\0')" = QEVM ] ||
 			return 0
 		tries=$((tries + 1))
 		sleep 0.01
@@ -117,7 +118,7 @@ for engine in $(engines); do
 		) </dev/null | cat >"$T/err"
 		status=${PIPESTATUS[0]}
 		: >"$T/out"
-		failed_with 1 'File too large' && [ ! -e "$T/image" ]
+		failed_with 1 'RLIMIT_FSIZE allows' && [ ! -e "$T/image" ]
 		result $? "RLIMIT_FSIZE of $limit KiB: $engine"
 	done
 done
@@ -184,7 +185,7 @@ full_disk()
 }
 
 mkdir "$T/full"
-tap_cleanup+=("umount -q $T/full")
+tap_cleanup+=("unmount $T/full")
 if [ "$(id -u)" -eq 0 ] && mount -t tmpfs -o size=32M none "$T/full" 2>/dev/null; then
 	full_disk tmpfs
 	umount "$T/full"
