@@ -230,6 +230,17 @@ long meminfo_kb(const char *name);
 long vmstat(const char *name);
 /* Pages pinned at this moment by anybody: acquired - released */
 long pinned_pages(void);
+/*
+ * The frames behind anonymous memory, to see after its end whether somebody
+ * still holds some: references that are no pins are counted nowhere.
+ */
+struct frames {
+	size_t nr;
+	uint64_t pfn[];
+};
+struct frames *need_frames(const void *mem, size_t length);
+/* How many are still held, after up to 5 s; frees @f */
+long frames_held(struct frames *f);
 /* Waits until pinned_pages() is at most @pages; false after 5 s */
 bool pins_return_to(long pages);
 /* Runs a shell command line quietly; its exit status, or -errno */

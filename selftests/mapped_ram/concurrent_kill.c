@@ -27,8 +27,13 @@ FIXTURE_SETUP(concurrent_kill)
 
 FIXTURE_TEARDOWN(concurrent_kill)
 {
+	struct frames *frames = need_frames(self->rig->mem.addr,
+					    self->rig->mem.length);
+
+	ASSERT_EQ(PAGES, frames->nr);
 	slow_rig_drop(&self->slow);
 	EXPECT_TRUE(pins_return_to(self->pins));
+	EXPECT_EQ(0, frames_held(frames));
 }
 
 static void on_signal(int number)
