@@ -165,10 +165,24 @@ TEST_F(failures, cut_short)
 	left = mram_session_count_dirty(self->s, 0);
 	EXPECT_LE(PAGES - 1000, left);
 	EXPECT_GE(PAGES - 990, left);
-	ASSERT_FAILS(-EBUSY, "'ram'", mram_session_commit(self->s, &error));
+	ASSERT_FAILS(-ENODATA, "page 1000 of region 'ram'",
+		     mram_session_commit(self->s, &error));
+	ASSERT_EQ(left, mram_session_count_dirty(self->s, 0));
 
 	ASSERT_EQ(0, truncate(self->path, PAGES_OFFSET + LENGTH));
 	complete(_metadata, self, left);
+}
+
+/* Between the last pass and the commit: nothing is dirty, and yet it is lost. */
+TEST_F(failures, cut_short_before_commit)
+{
+	begin(_metadata, self);
+	ASSERT_OK(mram_session_pass(self->s, NULL, NULL, &error));
+	ASSERT_EQ(0, truncate(self->path, PAGES_OFFSET + 2000 * PAGE));
+	ASSERT_FAILS(-ENODATA, "page 2000 of region 'ram'",
+		     mram_session_commit(self->s, &error));
+	ASSERT_EQ(0, truncate(self->path, PAGES_OFFSET + LENGTH));
+	complete(_metadata, self, PAGES - 2000);
 }
 
 TEST_F(failures, memory_gone)

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
+#include "bitmap.h"
 #include "engine.h"
 #include "error.h"
 
@@ -63,6 +65,23 @@ int engine_progress(struct engine_pass *p, const struct engine_region *r,
 		return 0;
 	p->reported = p->done;
 	return p->progress(p->progress_data, p->done) ? -ECANCELED : 0;
+}
+
+int engine_check_length(const struct mram_io *io,
+			const struct engine_region *r, uint64_t *page)
+{
+	uint64_t end = r->pages_offset + (r->pages << r->page_shift);
+	uint64_t held = 0;
+	struct stat st;
+
+	if (io->is_block || fstat(io->fd, &st) || (uint64_t)st.st_size >= end)
+		return 0;
+	if ((uint64_t)st.st_size > r->pages_offset)
+		held = (st.st_size - r->pages_offset) >> r->page_shift;
+	bitmap_or_range(r->dirty, held, r->pages);
+	bitmap_clear_range(r->file, held, r->pages);
+	*page = held;
+	return -ENODATA;
 }
 
 static const char *advice(int code)

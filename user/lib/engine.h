@@ -150,6 +150,18 @@ int engine_progress(struct engine_pass *p, const struct engine_region *r,
 		    uint64_t pages);
 
 /**
+ * engine_check_length - does the image still reach to the region's end?
+ *
+ * A file that was cut short must be noticed: writing would silently make it
+ * longer again, with holes. If it was, the pages beyond its end are marked
+ * dirty and their file bits cleared.
+ *
+ * Return: 0, or -ENODATA with the first such page in @page.
+ */
+int engine_check_length(const struct mram_io *io,
+			const struct engine_region *r, uint64_t *page);
+
+/**
  * engine_failed - say how moving a page failed
  * @verb: "saving" or "loading"
  * @page: index into the region, or ENGINE_NO_PAGE

@@ -258,8 +258,13 @@ static uint64_t next_range(const struct engine_region *r, uint64_t *first,
 static int save(struct engine *e, struct engine_region *r,
 		struct engine_pass *p, struct mram_error *err)
 {
-	uint64_t limit = UINT64_MAX, first = 0, end;
-	int ret = 0;
+	uint64_t limit = UINT64_MAX, first = 0, end, page;
+	int ret;
+
+	/* The module looks at the ranges that it is given; that is not all. */
+	ret = engine_check_length(e->io, r, &page);
+	if (ret)
+		return engine_failed(err, "saving", e->io, r, page, ret);
 
 	/* One call would do, were it not for the caller who wants to know. */
 	if (p->progress)

@@ -94,7 +94,8 @@ bool extent_advance(struct mover *m, struct extent *x, int64_t res)
 	uint64_t pages, moved = x->moved;
 	int code = 0;
 
-	if (res == -EAGAIN || res == -EINTR)
+	/* Canceled: a signal kept io_uring from making the thread for it. */
+	if (res == -EAGAIN || res == -EINTR || res == -ECANCELED)
 		return true;
 	if (res > 0) {
 		m->p->bytes += res;

@@ -114,7 +114,7 @@ int mram_io_invalidate(struct mram_io *io, struct mram_error *err);
  */
 int mram_io_validate(struct mram_io *io, struct mram_error *err);
 
-/** mram_io_alloc - zeroed memory that I/O on the file accepts; free() it */
+/** mram_io_alloc - memory that I/O on the file accepts; free() it */
 void *mram_io_alloc(const struct mram_io *io, size_t size);
 
 /** mram_io_err - mram_err() for "PATH: cannot @what: (what @code means)" */

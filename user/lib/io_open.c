@@ -168,10 +168,7 @@ void *mram_io_alloc(const struct mram_io *io, size_t size)
 	size_t align = io->mem_align > 4096 ? io->mem_align : 4096;
 	void *p;
 
-	if (posix_memalign(&p, align, size))
-		return NULL;
-	memset(p, 0, size);
-	return p;
+	return posix_memalign(&p, align, size) ? NULL : p;
 }
 
 int mram_io_open(struct mram_io **out, const char *path, uint32_t flags,

@@ -3,11 +3,9 @@
  * Passes of the engines in user space: from bitmap words to runs of pages.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bitmap.h"
@@ -242,22 +240,13 @@ static void save_batch(struct mover *m, uint64_t words)
 	}
 }
 
-/* A file cut short must be noticed: writes would silently make it longer. */
 static void check_length(struct mover *m)
 {
-	const struct engine_region *r = m->r;
-	struct stat st;
-	uint64_t held = 0;
+	uint64_t page;
+	int ret = engine_check_length(m->base.io, m->r, &page);
 
-	if (m->base.io->is_block || fstat(m->base.io->fd, &st) ||
-	    (uint64_t)st.st_size >= r->pages_offset +
-				    (r->pages << r->page_shift))
-		return;
-	if ((uint64_t)st.st_size > r->pages_offset)
-		held = (st.st_size - r->pages_offset) >> r->page_shift;
-	bitmap_or_range(r->dirty, held, r->pages);
-	bitmap_clear_range(r->file, held, r->pages);
-	mover_stop(m, -ENODATA, held);
+	if (ret)
+		mover_stop(m, ret, page);
 }
 
 int mover_save(struct engine *e, struct engine_region *r,

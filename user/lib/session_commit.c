@@ -85,7 +85,7 @@ int mram_session_add_section(struct mram_session *s, const char *name,
 int mram_session_commit(struct mram_session *s, struct mram_error *err)
 {
 	const uint64_t **bitmaps;
-	uint64_t dirty;
+	uint64_t dirty, page;
 	size_t i;
 	int ret;
 
@@ -96,6 +96,10 @@ int mram_session_commit(struct mram_session *s, struct mram_error *err)
 	for (i = 0; i < s->nr_regions; i++) {
 		const struct engine_region *r = &s->regions[i];
 
+		ret = engine_check_length(s->io, r, &page);
+		if (ret)
+			return engine_failed(err, "committing", s->io, r, page,
+					     ret);
 		dirty = bitmap_count(r->dirty, 0, r->pages);
 		if (dirty)
 			return mram_err(err, -EBUSY,

@@ -25,7 +25,7 @@
 /* A device's data may look like a mark by chance, but not often. */
 #define CANDIDATES_MAX	64U
 
-#define SCAN_CHUNK	0x10000U
+#define SCAN_CHUNK	0x100000U
 
 void mram_free_sections(struct mram_image *img)
 {
@@ -210,10 +210,22 @@ static int try_mark(struct mram_image *img, uint64_t mark, uint32_t length,
 	return 0;
 }
 
-static bool is_mark(const uint8_t *p)
+/* The first mark in @n bytes from @at on, or @n when there is none. */
+static size_t find_mark(const uint8_t *p, size_t at, size_t n)
 {
-	return p[0] == MRAM_VM_EOF && p[1] == MRAM_VM_DESCRIPTION &&
-	       p[MARK_SIZE - 1] == '{';
+	const uint8_t *hit;
+
+	while (n - at >= MARK_SIZE) {
+		hit = memchr(p + at + 1, MRAM_VM_DESCRIPTION,
+			     n - at - (MARK_SIZE - 1));
+		if (!hit)
+			break;
+		at = (size_t)(hit - 1 - p);
+		if (p[at] == MRAM_VM_EOF && p[at + MARK_SIZE - 1] == '{')
+			return at;
+		at++;
+	}
+	return n;
 }
 
 /* Damage here may only mean that a place was the wrong one. */
@@ -245,9 +257,8 @@ static int search(struct mram_image *img, uint64_t *stop,
 		if (ret)
 			break;
 		ret = -EINVAL;
-		for (i = 0; i + MARK_SIZE <= n && ret == -EINVAL; i++) {
-			if (!is_mark(chunk + i))
-				continue;
+		for (i = find_mark(chunk, 0, n); i < n && ret == -EINVAL;
+		     i = find_mark(chunk, i + 1, n)) {
 			if (candidates++ >= CANDIDATES_MAX)
 				goto out;
 			ret = try_mark(img, at + i, mram_get_be32(chunk + i + 2),
@@ -320,7 +331,5 @@ int mram_parse_state(struct mram_image *img, struct mram_error *err)
 				"device state, offset 0x%llx: no end mark with a description up to 0x%llx: the image was cut",
 				(unsigned long long)img->state_offset,
 				(unsigned long long)stop);
-	if (err)
-		*err = why;
-	return -EINVAL;
+	return mram_err(err, -EINVAL, "%s", why.message);
 }
