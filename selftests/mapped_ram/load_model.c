@@ -4,9 +4,9 @@
  * else: random bitmaps, on random ranges, into memory that was never touched
  * and into memory that is in use, of every kind, from a raw block device and
  * from file systems. Pages of clear bits become zero, whatever the image holds
- * in their place; those that were absent stay absent. Memory outside of the
- * range, both bitmaps and the image do not change, the outputs add up, and the
- * page cache holds nothing of the image.
+ * in their place. Memory outside of the range, both bitmaps and the image do
+ * not change, the outputs add up, and the page cache holds nothing of the
+ * image.
  */
 #include "rig.h"
 #include "harness.h"
@@ -223,21 +223,7 @@ static void fill_file(struct __test_metadata *_metadata, struct job *job,
 		ASSERT_EQ(4096, pwrite(job->mem.fd, job->want + at, 4096, at));
 }
 
-TEST_F_TIMEOUT(load_model, into_fresh_memory, 180)
-{
-	struct job job;
-	size_t i;
-
-	for (i = 0; i < nr_shapes(&self->place); i++) {
-		job = (struct job){ .shape = &shapes[i] };
-		job_open(_metadata, self, &job);
-		fill_file(_metadata, &job, &self->rng);
-		one_pass(_metadata, self, &job);
-		job_close(_metadata, &job);
-	}
-}
-
-TEST_F_TIMEOUT(load_model, into_used_memory, 180)
+TEST_F_TIMEOUT(load_model, into_fresh_and_used_memory, 180)
 {
 	struct job job;
 	size_t i;
@@ -246,112 +232,15 @@ TEST_F_TIMEOUT(load_model, into_used_memory, 180)
 	for (i = 0; i < nr_shapes(&self->place); i++) {
 		job = (struct job){ .shape = &shapes[i] };
 		job_open(_metadata, self, &job);
+		fill_file(_metadata, &job, &self->rng);
+		one_pass(_metadata, self, &job);
+
 		rng_fill(&self->rng, job.want, shapes[i].length);
 		memcpy(job.mem.addr, job.want, shapes[i].length);
 		for (pass = 0; pass < PASSES; pass++)
 			one_pass(_metadata, self, &job);
 		job_close(_metadata, &job);
 	}
-}
-
-/* Bytes of memory that exist, by the kernel's own account of each kind */
-static long present(struct job *job)
-{
-	size_t nr = job->mem.length / page_size(), i;
-	unsigned char vec[4096];
-	struct stat st;
-	long pages = 0;
-
-	switch (job->shape->kind) {
-	case MEM_HUGETLB:
-	case MEM_MEMFD_HUGETLB:
-		return -(long)meminfo_kb("HugePages_Free");
-	case MEM_MEMFD:
-		return fstat(job->mem.fd, &st) ? -1 : st.st_blocks / 8;
-	default:
-		if (nr > sizeof(vec) || mincore(job->mem.addr,
-						job->mem.length, vec))
-			return -1;
-		for (i = 0; i < nr; i++)
-			pages += vec[i] & 1;
-		return pages;
-	}
-}
-
-TEST_F(load_model, absent_zero_pages_stay_absent)
-{
-	static const struct shape absent[] = {
-		{ MEM_ANON, 512 * 4 * KIB, 4 * KIB },
-		{ MEM_THP, 3 * HUGE_SIZE, 4 * KIB },
-		{ MEM_MEMFD, 512 * 4 * KIB, 4 * KIB },
-		{ MEM_HUGETLB, 3 * HUGE_SIZE, 4 * KIB },
-		{ MEM_MEMFD_HUGETLB, 3 * HUGE_SIZE, 4 * KIB },
-	};
-	struct mapped_ram_load load;
-	long before, after, grown;
-	struct job job;
-	size_t i;
-
-	for (i = 0; i < ARRAY_LEN(absent); i++) {
-		job = (struct job){ .shape = &absent[i] };
-		job_open(_metadata, self, &job);
-		before = present(&job);
-		load = load_args(&job.r, 0, job.r.nr_pages);
-		ASSERT_EQ(0, load_pass(&job.r, &load));
-		EXPECT_EQ(job.r.nr_pages, load.out_zero_pages);
-		after = present(&job);
-		EXPECT_EQ(before, after)
-			TH_LOG("%s: zero pages became present",
-			       mem_name(job.shape->kind));
-
-		/* Now seven pages, all of them in one huge page */
-		bits_set(job.r.file, 100, 7);
-		ASSERT_EQ(0, load_pass(&job.r, &load));
-		EXPECT_EQ(7, load.out_read_pages);
-		grown = present(&job) - before;
-		switch (job.shape->kind) {
-		case MEM_HUGETLB:
-		case MEM_MEMFD_HUGETLB:
-			EXPECT_EQ(1, grown);
-			break;
-		case MEM_THP:
-			EXPECT_LE(7, grown);
-			EXPECT_LE(grown, 512);
-			break;
-		default:
-			EXPECT_EQ(7, grown);
-		}
-		memcpy(job.dirty, job.r.dirty, job.r.bitmap_size);
-		memcpy(job.file, job.r.file, job.r.bitmap_size);
-		load = load_args(&job.r, 0, job.r.nr_pages);
-		memcpy(job.want + 100 * page_size(),
-		       job.data + job.r.offset + 100 * page_size(),
-		       7 * page_size());
-		check(_metadata, &job);
-		job_close(_metadata, &job);
-	}
-}
-
-TEST_F(load_model, present_behind_the_mapping_becomes_zero)
-{
-	static const struct shape shape = { MEM_MEMFD, 64 * 4 * KIB, 4 * KIB };
-	struct job job = { .shape = &shape };
-	struct mapped_ram_load load;
-	size_t at;
-
-	/* Somebody else wrote into the memfd; nothing is mapped here yet. */
-	job_open(_metadata, self, &job);
-	rng_fill(&self->rng, job.want, shape.length);
-	for (at = 0; at < shape.length; at += 4096)
-		ASSERT_EQ(4096, pwrite(job.mem.fd, job.want + at, 4096, at));
-	memset(job.want + 10 * 4096, 0, 20 * 4096);
-	memcpy(job.dirty, job.r.dirty, job.r.bitmap_size);
-	memcpy(job.file, job.r.file, job.r.bitmap_size);
-	load = load_args(&job.r, 10, 20);
-	ASSERT_EQ(0, load_pass(&job.r, &load));
-	EXPECT_EQ(20, load.out_zero_pages);
-	check(_metadata, &job);
-	job_close(_metadata, &job);
 }
 
 TEST_HARNESS_MAIN
