@@ -5,6 +5,7 @@
  * them that are absent are zero already and stay absent.
  */
 #include <linux/highmem.h>
+#include <linux/sched/signal.h>
 
 #include "bits.h"
 #include "plan.h"
@@ -59,13 +60,14 @@ static void mram_load_read(struct mram_pass *pass, unsigned long base)
 
 	for (; mram_plan_next(&plan, pos, &ext); pos = ext.start + ext.nr) {
 		io = mram_io_get(pass);
-		if (!io)
+		if (!io) {
+			mram_pass_fail(pass, pass->error, base + ext.start);
 			return;
+		}
 		ret = mram_load_pin(pass, base, &ext);
 		if (ret) {
 			list_add(&io->node, &pass->free);
-			mram_pass_fail(pass, ret, ret == -EINTR ?
-				       MAPPED_RAM_NO_PAGE : base + ext.start);
+			mram_pass_fail(pass, ret, base + ext.start);
 			return;
 		}
 		io->bridged = 0;
@@ -103,7 +105,7 @@ static int mram_load_zero_run(struct mram_pass *pass, unsigned long addr,
 	int ret;
 
 	for (*done = 0; *done < nr; *done += got) {
-		if (mram_pass_stopped(pass))
+		if (signal_pending(current))
 			return -EINTR;
 		got = mram_pages_get(addr + (*done << PAGE_SHIFT), nr - *done,
 				     pages);
@@ -139,7 +141,10 @@ static int mram_load_zero_run(struct mram_pass *pass, unsigned long addr,
 	return 0;
 }
 
-/* Make the chunk's pages zero that the image does not hold. */
+/*
+ * Make the chunk's pages zero that the image does not hold; also when reading
+ * failed, up to the page that did.
+ */
 static void mram_load_zero(struct mram_pass *pass, unsigned long base)
 {
 	unsigned long first = max(pass->range.first, base) - base;
@@ -148,6 +153,8 @@ static void mram_load_zero(struct mram_pass *pass, unsigned long base)
 	unsigned long page, end, done;
 	int ret;
 
+	if (pass->error_page < base + last)
+		last = max_t(u64, pass->error_page, base) - base;
 	for (page = find_next_zero_bit(pass->need, last, first); page < last;
 	     page = find_next_zero_bit(pass->need, last, end)) {
 		end = find_next_bit(pass->need, last, page);
@@ -157,8 +164,7 @@ static void mram_load_zero(struct mram_pass *pass, unsigned long base)
 		done >>= pass->sub_shift;
 		pass->zeroes += done;
 		if (ret) {
-			mram_pass_fail(pass, ret, ret == -EINTR ?
-				       MAPPED_RAM_NO_PAGE : base + page + done);
+			mram_pass_fail(pass, ret, base + page + done);
 			return;
 		}
 	}
@@ -170,13 +176,14 @@ static void mram_load_run(struct mram_pass *pass)
 	unsigned long base, nr = pass->chunk_pages;
 
 	for (base = round_down(start, nr); base < end; base += nr) {
-		if (mram_pass_stopped(pass))
+		if (mram_pass_stopped(pass)) {
+			mram_pass_fail(pass, pass->error, max(base, start));
 			break;
+		}
 		mram_chunk_read(pass->need, pass->region->file, base, nr,
 				start, end);
 		mram_load_read(pass, base);
-		if (!pass->error)
-			mram_load_zero(pass, base);
+		mram_load_zero(pass, base);
 		cond_resched();
 	}
 	mram_pass_finish(pass);

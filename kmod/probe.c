@@ -123,12 +123,19 @@ static unsigned long mram_walk_file(struct vm_area_struct *vma,
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 	unsigned int shift = PAGE_SHIFT;
-	unsigned long base, first, last, index;
+	unsigned long base, size, first, last, index;
 
 	if (is_vm_hugetlb_page(vma))
 		shift = mram_hugetlb_index_shift(vma);
 	/* The file offset of address 0, which may well be negative. */
 	base = (vma->vm_pgoff << PAGE_SHIFT) - vma->vm_start;
+	/* Behind its end nothing can be read, which is not a hole. */
+	size = PAGE_ALIGN(i_size_read(mapping->host));
+	if (base + addr >= size) {
+		*empty = false;
+		return end;
+	}
+	end = min(base + end, size) - base;
 	first = (base + addr) >> shift;
 	last = (base + end - 1) >> shift;
 

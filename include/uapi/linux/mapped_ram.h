@@ -308,7 +308,7 @@ struct mapped_ram_save {
  * @out_zero_pages: pages whose file bit is clear, which are zero now
  * @out_ios: reads that were made
  * @out_bytes: bytes that they read
- * @out_error_page: the first page that could not be loaded, an index into the
+ * @out_error_page: the first page that was not loaded, an index into the
  *                  region; MAPPED_RAM_NO_PAGE when there is none
  * @out_flags: MAPPED_RAM_PASS_OUT_*
  * @out_pad: 0
@@ -321,8 +321,8 @@ struct mapped_ram_save {
  * not open for reading). Errors of the pass, outputs written: EFAULT (memory
  * of the range is not mapped or cannot be written), EINTR (a signal), ENODATA
  * (the image ends before the page), and whatever reading the image returns.
- * After an error the content of the range is undefined from @out_error_page
- * on.
+ * After an error the pages before @out_error_page are loaded, and the content
+ * of the range is undefined from there on.
  */
 struct mapped_ram_load {
 	__u32 size;
