@@ -14,6 +14,7 @@ tests=0
 failures=0
 work=
 mounted=
+huge_pages=
 
 # ---------------------------------------------------------------------- TAP
 
@@ -59,8 +60,16 @@ finish()
 
 # ------------------------------------------------------------------ places
 
+# huge_pages NUMBER: have so many, until the end
+huge_pages()
+{
+	huge_pages=$(cat /proc/sys/vm/nr_hugepages)
+	echo "$1" >/proc/sys/vm/nr_hugepages
+}
+
 clean_up()
 {
+	[ -z "$huge_pages" ] || echo "$huge_pages" >/proc/sys/vm/nr_hugepages
 	[ -z "$mounted" ] || umount "$mounted"
 	[ -z "$work" ] || rm -rf "$work"
 }

@@ -10,7 +10,7 @@ set -u
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
 pages=16391	# 64 MiB and the firmware
-warm_up=6000
+warm_up=4000
 run=1000
 
 check_save()
@@ -65,7 +65,7 @@ verify()
 }
 
 start
-echo 64 >/proc/sys/vm/nr_hugepages
+huge_pages 64
 
 while read -r place ram manual bridge engine back; do
 	name="$engine, $ram memory, $place, $manual, bridge $bridge"
