@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "../kselftest_harness.h"
 #include "common.h"
@@ -183,6 +184,78 @@ TEST_F(untouched, remapped)
 	EXPECT_EQ(0, memcmp(to.p, self->mem.p, LENGTH));
 	mram_image_close(img);
 	memory_free(&to);
+}
+
+/*
+ * Pages that this process never touched but that are there: another one has
+ * written them, or they come from the file below a private mapping.
+ */
+static void save_unseen(struct __test_metadata *_metadata,
+			const char *engine, enum memory_kind kind, bool tell_fd)
+{
+	struct memory mem = memory_make(kind, MIB);
+	struct memory to = memory_make(MEMORY_PRIVATE, MIB);
+	struct mram_region_opts o = MRAM_OPTS(mram_region_opts);
+	struct mram_pass_stats st = { .size = sizeof(st) };
+	unsigned char *page = malloc(PAGE), *other = NULL;
+	char *path = image_path();
+	struct mram_session *s;
+	struct mram_image *img;
+	uint64_t n;
+
+	random_fill(page, PAGE);
+	if (kind == MEMORY_SHARED) {
+		/* An old length of 0 makes another mapping of the same. */
+		other = mremap(mem.p, 0, MIB, MREMAP_MAYMOVE);
+		ASSERT_NE(MAP_FAILED, other);
+	}
+	for (n = 0; n < MIB / PAGE; n += 3) {
+		if (other)
+			memcpy(other + n * PAGE, page, PAGE);
+		else
+			ASSERT_EQ(PAGE, pwrite(mem.fd, page, PAGE,
+					       mem.fd_offset + n * PAGE));
+	}
+	if (tell_fd)
+		o = memory_opts(&mem);
+	s = engine_open(engine, path);
+	ASSERT_OK(mram_session_add_region(s, "ram", mem.p, MIB, &o, &error));
+	ASSERT_OK(mram_session_begin(s, &error));
+	ASSERT_OK(mram_session_mark_dirty(s, 0, 0, MRAM_ALL, &error));
+	ASSERT_OK(mram_session_pass(s, NULL, &st, &error));
+	ASSERT_OK(mram_session_commit(s, &error));
+	mram_session_close(s);
+
+	ASSERT_OK(mram_image_open(&img, path, &error));
+	ASSERT_OK(mram_image_restore(img, 0, to.p, MIB, NULL, NULL, &error));
+	EXPECT_EQ(0, memcmp(to.p, mem.p, MIB)) {
+		TH_LOG("%s, %s", memory_names[kind],
+		       tell_fd ? "with fd" : "without fd");
+	}
+	EXPECT_LE(MIB / PAGE / 3, st.written);
+	mram_image_close(img);
+	image_remove(path);
+	if (other)
+		munmap(other, MIB);
+	memory_free(&mem);
+	memory_free(&to);
+	free(page);
+}
+
+TEST_F(untouched, unseen)
+{
+	static const enum memory_kind kinds[] = {
+		MEMORY_SHARED, MEMORY_MEMFD, MEMORY_FILE, MEMORY_COPY,
+	};
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		save_unseen(_metadata, engine_names[variant->engine], kinds[i],
+			    false);
+		if (kinds[i] != MEMORY_SHARED)
+			save_unseen(_metadata, engine_names[variant->engine],
+				    kinds[i], true);
+	}
 }
 
 TEST_F(untouched, restore)
