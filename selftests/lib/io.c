@@ -94,7 +94,7 @@ FIXTURE_SETUP(io)
 	self->loop = -1;
 	if (variant->ramfs &&
 	    (unshare(CLONE_NEWNS) ||
-	     mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	     mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) ||
 	     mount("ramfs", variant->dir, "ramfs", 0, NULL)))
 		SKIP(return, "cannot mount a ramfs: %s", strerror(errno));
 	self->path = tmp_file(variant->dir);
@@ -251,61 +251,6 @@ TEST_F(io, ends)
 				  SIZE));
 }
 
-/* A file that ends anywhere can be read up to there, and written across it. */
-TEST_F(io, odd_file_end)
-{
-	uint8_t data[700];
-	uint64_t size;
-
-	if (variant->sector)
-		SKIP(return, "devices end at a sector");
-	ASSERT_EQ(0, mram_io_resize(self->io, 10001, &self->e));
-	ASSERT_EQ(0, mram_io_read(self->io, 9400, data, 601, &self->e));
-	EXPECT_EQ(0, memcmp(data, self->model + 9400, 601));
-	EXPECT_EQ(-ENODATA, mram_io_read(self->io, 9400, data, 602,
-					 &self->e));
-	fill(data, sizeof(data), 3);
-	ASSERT_EQ(0, mram_io_write(self->io, 9900, data, sizeof(data),
-				   &self->e));
-	memcpy(self->model + 9900, data, sizeof(data));
-	ASSERT_EQ(0, mram_io_resize(self->io, 10600, &self->e));
-	ASSERT_EQ(0, mram_io_flush(self->io, &self->e));
-	ASSERT_EQ(0, mram_io_size(self->io, &size, &self->e));
-	EXPECT_EQ(10600, size);
-	EXPECT_TRUE(same_as_model(self->path, self->model, 10600));
-}
-
-TEST_F(io, page_cache_stays_empty)
-{
-	struct mram_io *io = self->io;
-	struct statfs fs;
-	unsigned char resident[SIZE / 4096];
-	uint8_t data[1000];
-	size_t i, n = 0;
-	void *map;
-
-	ASSERT_EQ(0, fstatfs(io->fd, &fs));
-	if (!io->direct || variant->sector || fs.f_type == TMPFS_MAGIC)
-		SKIP(return, "needs a file with direct I/O on a disk");
-	posix_fadvise(io->fd, 0, 0, POSIX_FADV_DONTNEED);
-	fill(data, sizeof(data), 5);
-	ASSERT_EQ(0, mram_io_invalidate(io, &self->e));
-	ASSERT_EQ(0, mram_io_write(io, 5, data, sizeof(data), &self->e));
-	ASSERT_EQ(0, mram_io_write(io, 70001, data, sizeof(data), &self->e));
-	ASSERT_EQ(0, mram_io_read(io, 123456, data, sizeof(data), &self->e));
-	ASSERT_EQ(0, mram_io_resize(io, SIZE - 1234, &self->e));
-	ASSERT_EQ(0, mram_io_flush(io, &self->e));
-	ASSERT_EQ(0, mram_io_validate(io, &self->e));
-
-	map = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, io->fd, 0);
-	ASSERT_NE(MAP_FAILED, map);
-	ASSERT_EQ(0, mincore(map, SIZE, resident));
-	for (i = 0; i < sizeof(resident); i++)
-		n += resident[i] & 1;
-	EXPECT_EQ(0, n);
-	munmap(map, SIZE);
-}
-
 TEST_F(io, first_block_is_held_back)
 {
 	struct mram_io *io = self->io;
@@ -378,19 +323,6 @@ TEST_F(io, read_only)
 				  SIZE));
 }
 
-/* Two savers on one disk would make one bad image of two. */
-TEST_F(io, one_writer_of_a_device)
-{
-	struct mram_io *io = NULL;
-
-	if (!variant->sector)
-		SKIP(return, "about devices");
-	EXPECT_EQ(-EBUSY, mram_io_open(&io, self->device, MRAM_IO_WRITE,
-				       &self->e));
-	EXPECT_TRUE(contains(self->e.message, "/dev/loop|open"));
-	EXPECT_EQ(NULL, io);
-}
-
 FIXTURE(new_file) {
 	char *dir;
 	char *path;
@@ -460,6 +392,93 @@ TEST_F(new_file, other_kinds_are_refused)
 	EXPECT_EQ(-EINVAL, mram_io_open(&self->io, self->path, 0x80000000,
 					&self->e));
 	EXPECT_EQ(NULL, self->io);
+}
+
+/* A file that ends anywhere can be read up to there, and written across it. */
+TEST_F(new_file, ends_anywhere)
+{
+	uint8_t data[700], model[10600];
+	struct mram_io *io;
+	uint64_t size;
+
+	fill(model, sizeof(model), 2);
+	ASSERT_EQ(0, mram_io_open(&self->io, self->path, MRAM_IO_WRITE,
+				  &self->e));
+	io = self->io;
+	ASSERT_EQ(0, mram_io_write(io, 0, model, 10001, &self->e));
+	ASSERT_EQ(0, mram_io_resize(io, 10001, &self->e));
+	ASSERT_EQ(0, mram_io_read(io, 9400, data, 601, &self->e));
+	EXPECT_EQ(0, memcmp(data, model + 9400, 601));
+	EXPECT_EQ(-ENODATA, mram_io_read(io, 9400, data, 602, &self->e));
+	EXPECT_TRUE(contains(self->e.message, "ends at 0x2711"));
+	fill(data, sizeof(data), 3);
+	ASSERT_EQ(0, mram_io_write(io, 9900, data, sizeof(data), &self->e));
+	memcpy(model + 9900, data, sizeof(data));
+	ASSERT_EQ(0, mram_io_resize(io, sizeof(model), &self->e));
+	ASSERT_EQ(0, mram_io_flush(io, &self->e));
+	ASSERT_EQ(0, mram_io_size(io, &size, &self->e));
+	EXPECT_EQ(sizeof(model), size);
+	EXPECT_TRUE(same_as_model(self->path, model, sizeof(model)));
+}
+
+TEST_F(new_file, page_cache_stays_empty)
+{
+	unsigned char resident[SIZE / 4096];
+	struct mram_io *io;
+	uint8_t data[1000];
+	struct statfs fs;
+	size_t i, n = 0;
+	void *map;
+
+	ASSERT_EQ(0, mram_io_open(&self->io, self->path, MRAM_IO_WRITE,
+				  &self->e));
+	io = self->io;
+	ASSERT_EQ(0, fstatfs(io->fd, &fs));
+	if (!io->direct || fs.f_type == TMPFS_MAGIC)
+		SKIP(return, "/tmp is not on a disk with direct I/O");
+	fill(data, sizeof(data), 5);
+	ASSERT_EQ(0, mram_io_invalidate(io, &self->e));
+	ASSERT_EQ(0, mram_io_resize(io, SIZE, &self->e));
+	ASSERT_EQ(0, mram_io_write(io, 5, data, sizeof(data), &self->e));
+	ASSERT_EQ(0, mram_io_write(io, 70001, data, sizeof(data), &self->e));
+	ASSERT_EQ(0, mram_io_read(io, 123456, data, sizeof(data), &self->e));
+	ASSERT_EQ(0, mram_io_write(io, SIZE - 2000, data, 1000, &self->e));
+	ASSERT_EQ(0, mram_io_resize(io, SIZE - 1234, &self->e));
+	ASSERT_EQ(0, mram_io_flush(io, &self->e));
+	ASSERT_EQ(0, mram_io_validate(io, &self->e));
+
+	map = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, io->fd, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_EQ(0, mincore(map, SIZE, resident));
+	for (i = 0; i < sizeof(resident); i++)
+		n += resident[i] & 1;
+	EXPECT_EQ(0, n);
+	munmap(map, SIZE);
+}
+
+/* Two savers on one disk would make one bad image of two. */
+TEST_F(new_file, one_writer_of_a_device)
+{
+	struct mram_io *second = NULL;
+	char *device = NULL;
+	int loop;
+
+	close(open(self->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	ASSERT_EQ(0, truncate(self->path, SIZE));
+	loop = attach(self->path, 512, &device);
+	if (loop < 0)
+		SKIP(return, "no loop device: %s", strerror(errno));
+	EXPECT_EQ(0, mram_io_open(&self->io, device, MRAM_IO_WRITE,
+				  &self->e));
+	EXPECT_EQ(-EBUSY, mram_io_open(&second, device, MRAM_IO_WRITE,
+				       &self->e));
+	EXPECT_TRUE(contains(self->e.message, "/dev/loop|open"));
+	EXPECT_EQ(NULL, second);
+	/* Reading is another matter. */
+	EXPECT_EQ(0, mram_io_open(&second, device, 0, &self->e));
+	mram_io_close(second);
+	close(loop);
+	free(device);
 }
 
 TEST_HARNESS_MAIN

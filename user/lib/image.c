@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "error.h"
 #include "image.h"
@@ -142,25 +141,6 @@ static void take_words(struct mram_image_block *blk, size_t at,
 	}
 }
 
-/*
- * How much of the bitmap from @done on is a hole in the file, in whole words.
- * Only so that a file which is nothing but a huge hole is not read to its end.
- */
-static uint64_t skip_hole(struct mram_image *img,
-			  const struct mram_image_block *blk, uint64_t done)
-{
-	off_t at = (off_t)(blk->bitmap_offset + done), data;
-
-	if (img->io->is_block)
-		return 0;
-	data = lseek(img->io->fd, at, SEEK_DATA);
-	if (data < 0)
-		return errno == ENXIO ? blk->bitmap_size - done : 0;
-	if ((uint64_t)(data - at) > blk->bitmap_size - done)
-		return blk->bitmap_size - done;
-	return (uint64_t)(data - at) & ~UINT64_C(7);
-}
-
 static int read_bitmap(struct mram_image *img, struct mram_image_block *blk,
 		       struct mram_error *err)
 {
@@ -170,7 +150,11 @@ static int read_bitmap(struct mram_image *img, struct mram_image_block *blk,
 
 	blk->set_pages = 0;
 	for (done = 0; done < blk->bitmap_size; done += part) {
-		done += skip_hole(img, blk, done);
+		/* Whole words: a hole may end inside one. */
+		done += (mram_io_next_data(img->io, blk->bitmap_offset + done,
+					   blk->bitmap_offset +
+					   blk->bitmap_size) -
+			 blk->bitmap_offset - done) & ~UINT64_C(7);
 		part = sizeof(chunk);
 		if (part > blk->bitmap_size - done)
 			part = (size_t)(blk->bitmap_size - done);

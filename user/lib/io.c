@@ -133,6 +133,18 @@ int mram_io_read(struct mram_io *io, uint64_t offset, void *data,
 	return 0;
 }
 
+uint64_t mram_io_next_data(struct mram_io *io, uint64_t offset, uint64_t end)
+{
+	off_t data;
+
+	if (io->is_block)
+		return offset;
+	data = lseek(io->fd, (off_t)offset, SEEK_DATA);
+	if (data < 0)
+		return errno == ENXIO ? end : offset;
+	return (uint64_t)data < end ? (uint64_t)data : end;
+}
+
 /* A block of which only a part will be overwritten. Behind the end: zeroes. */
 static int fetch_block(struct mram_io *io, uint8_t *to, uint64_t offset,
 		       struct mram_error *err)

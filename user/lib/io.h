@@ -80,6 +80,13 @@ int mram_io_read(struct mram_io *io, uint64_t offset, void *data,
 		 size_t length, struct mram_error *err);
 
 /**
+ * mram_io_next_data - the first offset from @offset on that may not be a hole
+ *
+ * At most @end. Holes read as zero; asking only saves reading them.
+ */
+uint64_t mram_io_next_data(struct mram_io *io, uint64_t offset, uint64_t end);
+
+/**
  * mram_io_write - write exactly @length bytes
  *
  * A regular file may grow up to the next multiple of io->align; see

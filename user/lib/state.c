@@ -238,7 +238,7 @@ static bool is_fatal(int ret)
 static int search(struct mram_image *img, uint64_t *stop,
 		  struct mram_error *why)
 {
-	uint64_t at = img->state_offset, end = img->file_size;
+	uint64_t at = img->state_offset, end = img->file_size, data;
 	unsigned int candidates = 0;
 	struct mram_error later;
 	size_t n, i;
@@ -252,6 +252,10 @@ static int search(struct mram_image *img, uint64_t *stop,
 	if (!chunk)
 		return mram_err(why, -ENOMEM, "no memory to search the state");
 	while (ret == -EINVAL && end - at >= MARK_SIZE) {
+		/* A mark's first byte is zero, as a hole's last one. */
+		data = mram_io_next_data(img->io, at, end);
+		if (data - at > MARK_SIZE)
+			at = data - MARK_SIZE;
 		n = end - at < SCAN_CHUNK ? (size_t)(end - at) : SCAN_CHUNK;
 		ret = mram_io_read(img->io, at, chunk, n, why);
 		if (ret)
