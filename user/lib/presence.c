@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "bitmap.h"
+#include "hole.h"
 #include "presence.h"
 #include "zero.h"
 
@@ -218,33 +219,24 @@ static int ask_file(const struct span *s, const struct piece *piece,
 {
 	const struct engine_region *r = s->r;
 	uint64_t to_addr = (uintptr_t)r->addr - r->fd_offset;
-	off_t offset = piece->start - to_addr;
-	off_t end = piece->end - to_addr;
-	off_t data, hole;
+	uint64_t offset = piece->start - to_addr;
+	uint64_t end = piece->end - to_addr;
+	uint64_t data, data_end;
 	struct stat st;
 
 	if (!(r->flags & MRAM_REGION_HAS_FD) || fstat(r->fd, &st)) {
 		forget(s, absent, piece->start, piece->end);
 		return 0;
 	}
-	if (end > st.st_size) {
-		*error_addr = st.st_size > offset ?
+	if (end > (uint64_t)st.st_size) {
+		*error_addr = (uint64_t)st.st_size > offset ?
 			      to_addr + st.st_size : piece->start;
 		return -EFAULT;
 	}
-	while (offset < end) {
-		data = lseek(r->fd, offset, SEEK_DATA);
-		if (data < 0 && errno == ENXIO)
-			return 0;
-		if (data < 0)
-			data = offset;
-		if (data >= end)
-			return 0;
-		hole = lseek(r->fd, data, SEEK_HOLE);
-		if (hole <= data || hole > end)
-			hole = end;
-		forget(s, absent, to_addr + data, to_addr + hole);
-		offset = hole;
+	for (; offset < end; offset = data_end) {
+		hole_next(r->fd, offset, end, &data, &data_end);
+		if (data < end)
+			forget(s, absent, to_addr + data, to_addr + data_end);
 	}
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 /**
  * zero_is - are @length bytes at @p all zero?
+ * @p: a multiple of 64
  * @length: a multiple of 4096, not 0
  */
 bool zero_is(const void *p, size_t length);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Where does a file have data?
+ */
+#ifndef MRAM_HOLE_H
+#define MRAM_HOLE_H
+
+#include <stdint.h>
+
+/**
+ * hole_next - find the next part of a file that may hold data
+ * @offset: where to start looking
+ * @end: where to stop; not behind the file's end
+ * @data: set to where the part starts, @end when there is none
+ * @data_end: set to where it ends, at most @end
+ *
+ * Moves the file's offset. What is left out reads as zero, and nothing was
+ * allocated to find that out.
+ */
+void hole_next(int fd, uint64_t offset, uint64_t end, uint64_t *data,
+	       uint64_t *data_end);
+
+#endif /* MRAM_HOLE_H */
