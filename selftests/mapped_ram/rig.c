@@ -62,15 +62,12 @@ void need_place_image(struct place *place, struct image *img, uint64_t size)
 		need_image_blkdev(img, test_blkdev() ?: place->disk.path, size);
 }
 
-void need_rig_on(struct rig *rig, enum mem_kind kind, size_t length,
-		 uint32_t region_flags, const char *where)
+/* All but the image, which is there already. */
+static void need_rest(struct rig *rig, enum mem_kind kind, size_t length,
+		      uint32_t region_flags)
 {
-	uint64_t size = RIG_HEAD + length + RIG_TAIL;
-	struct stat st;
 	int err;
 
-	if (stat(where, &st))
-		need_failed("%s: %s", where, strerror(errno));
 	rig->dev = mr_open();
 	if (rig->dev < 0)
 		need_failed("%s: %s", MAPPED_RAM_DEVICE, strerror(-rig->dev));
@@ -78,10 +75,6 @@ void need_rig_on(struct rig *rig, enum mem_kind kind, size_t length,
 	if (err)
 		need_failed("no memory of kind %s: %s", mem_name(kind),
 			    strerror(-err));
-	if (S_ISBLK(st.st_mode))
-		need_image_blkdev(&rig->img, where, size);
-	else
-		need_image_file(&rig->img, where, size);
 	err = mr_image_set(rig->dev, rig->img.fd, 0, NULL);
 	if (err)
 		need_failed("IMAGE_SET: %s", strerror(-err));
@@ -90,6 +83,28 @@ void need_rig_on(struct rig *rig, enum mem_kind kind, size_t length,
 	if (err)
 		need_failed("REGION_ADD: %s", strerror(-err));
 	need_model(&rig->m, &rig->r, &rig->img);
+}
+
+void need_rig_on(struct rig *rig, enum mem_kind kind, size_t length,
+		 uint32_t region_flags, const char *where)
+{
+	uint64_t size = RIG_HEAD + length + RIG_TAIL;
+	struct stat st;
+
+	if (stat(where, &st))
+		need_failed("%s: %s", where, strerror(errno));
+	if (S_ISBLK(st.st_mode))
+		need_image_blkdev(&rig->img, where, size);
+	else
+		need_image_file(&rig->img, where, size);
+	need_rest(rig, kind, length, region_flags);
+}
+
+void need_rig_sparse(struct rig *rig, enum mem_kind kind, size_t length,
+		     const char *dir)
+{
+	need_image_sparse(&rig->img, dir, RIG_HEAD + length + RIG_TAIL);
+	need_rest(rig, kind, length, 0);
 }
 
 void need_rig(struct rig *rig, enum mem_kind kind, size_t length,

@@ -29,6 +29,9 @@ void need_rig(struct rig *rig, enum mem_kind kind, size_t length,
 /* The image is a file in the directory @where, or the block device @where. */
 void need_rig_on(struct rig *rig, enum mem_kind kind, size_t length,
 		 uint32_t region_flags, const char *where);
+/* The same, with a file that has a size but no blocks. */
+void need_rig_sparse(struct rig *rig, enum mem_kind kind, size_t length,
+		     const char *dir);
 void rig_drop(struct rig *rig);
 
 /* Random contents for all pages, all of them dirty */
