@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,28 @@ char *mem_file(int *fd)
 	if (asprintf(&path, "/proc/self/fd/%d", *fd) < 0)
 		err(1, "asprintf");
 	return path;
+}
+
+void fill_random(uint8_t *p, size_t length, unsigned int seed)
+{
+	size_t i;
+
+	for (i = 0; i < length; i++, seed = seed * 1103515245 + 12345)
+		p[i] = (uint8_t)(seed >> 16);
+}
+
+bool file_equals(const char *path, const uint8_t *want, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint8_t *found = malloc(size);
+	struct bytes all = { (uint8_t *)want, size };
+	bool same;
+
+	get_at(fd, 0, found, size);
+	same = bytes_equal(found, size, all);
+	free(found);
+	close(fd);
+	return same;
 }
 
 void put_at(int fd, uint64_t offset, const void *data, size_t length)

@@ -47,6 +47,20 @@ char *tmp_file(const char *dir);
  */
 char *mem_file(int *fd);
 
+/** fill_random - the same bytes for the same @seed */
+void fill_random(uint8_t *p, size_t length, unsigned int seed);
+
+/** file_equals - does the file begin so? As another reader sees it */
+bool file_equals(const char *path, const uint8_t *want, size_t size);
+
+/**
+ * loop_attach - a loop device over @path, gone when it is closed
+ * @device: its path, which free() takes
+ *
+ * Return: the open device, or -1 with errno.
+ */
+int loop_attach(const char *path, int sector, char **device);
+
 /** put_at, put_text - write at an offset; exit if that fails */
 void put_at(int fd, uint64_t offset, const void *data, size_t length);
 void put_text(int fd, uint64_t offset, const char *text);
