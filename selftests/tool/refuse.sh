@@ -12,12 +12,12 @@ went_well
 result $? "an image to begin with"
 cp "$T/image" "$T/kept"
 
-# Whatever a refused save could have touched
+# Whatever a refused job could have touched. A write through a mapping of
+# shared memory changes no time stamp, so there the content has to be looked at.
 digest()
 {
-	(cd "$T" && find . ! -name out ! -name err -type f | sort |
-		xargs -d '\n' sha256sum)
-	(cd "$S" && find . -type f | sort | xargs -d '\n' sha256sum)
+	(cd "$T" && find . ! -name out ! -name err ! -name . -printf '%p %i %s %C@\n')
+	(cd "$S" && find . ! -name vast -type f | sort | xargs -d '\n' sha256sum)
 	[ ! -b "${MRAM_TEST_BLKDEV:-}" ] ||
 		head -c 1M "$MRAM_TEST_BLKDEV" | sha256sum
 }
@@ -106,17 +106,15 @@ if [ -b "${MRAM_TEST_BLKDEV:-}" ]; then
 	refused 'is not a whole mapped-ram image; --force' "save: a block device with a file system" \
 		save --region "a=$S/a" "$dev"
 	works "save --force overwrites it" save --force --region "a=$S/a" "$dev"
-	mkfs.ext4 -q -F "$dev" 8M
-	mkdir -p "$T/mnt"
-	if mount "$dev" "$T/mnt"; then
-		run save --force --region "a=$S/a" "$dev"
-		failed_with 1 'busy'
-		result $? "save: a mounted block device, even with --force"
-		umount "$T/mnt"
-	fi
+	mkfs.ext4 -q -F "$dev" 8M && mkdir "$T/mnt" && mount "$dev" "$T/mnt"
+	result $? "a file system on the block device"
+	run save --force --region "a=$S/a" "$dev"
+	failed_with 1 'busy'
+	result $? "save: a mounted block device, even with --force"
+	unmount "$T/mnt"
 	rmdir "$T/mnt"
 	dd if=/dev/zero of="$dev" bs=1M count=1 oflag=direct status=none
-	truncate -s 1T "$S/vast"
+	truncate -s 64G "$S/vast"
 	refused "$dev" "save: a block device that is too small" \
 		save --region "a=$S/vast" "$dev"
 	rm "$S/vast"

@@ -82,10 +82,13 @@ tap_end()
 	exit 0
 }
 
+# In what follows nothing is started but the tool: the test machine is emulated
+# where there is no KVM, and then a process takes long to start.
+
 # run ARGUMENT...: the tool; its output is in $T/out and $T/err
 run()
 {
-	ran=$(printf '%q ' mapped-ram "$@")
+	printf -v ran '%q ' mapped-ram "$@"
 	status=0
 	"$TOOL" "$@" >"$T/out" 2>"$T/err" </dev/null || status=$?
 }
@@ -94,9 +97,11 @@ run()
 # stderr that begins with the tool's name and matches the pattern.
 failed_with()
 {
-	[ "$status" -eq "$1" ] && [ ! -s "$T/out" ] &&
-		[ "$(wc -l <"$T/err")" -eq 1 ] &&
-		grep -q '^mapped-ram[: ]' "$T/err" && grep -qE -e "$2" "$T/err"
+	local lines
+
+	mapfile -t lines <"$T/err"
+	[[ $status -eq $1 && ! -s $T/out && ${#lines[@]} -eq 1 &&
+		${lines[0]} =~ ^mapped-ram[:\ ] && ${lines[0]} =~ $2 ]]
 }
 
 # The last run was good, and stderr is empty.

@@ -15,8 +15,7 @@ refused()
 
 	shift
 	run "$@"
-	failed_with 2 "$pattern" && grep -q "try 'mapped-ram.*--help'$" "$T/err" &&
-		[ ! -e "$image" ]
+	failed_with 2 "$pattern.*; try 'mapped-ram.*--help'$" && [ ! -e "$image" ]
 	result $? "refused: ${ran//$T\//}"
 }
 
