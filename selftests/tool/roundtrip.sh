@@ -186,10 +186,21 @@ test_json()
 		.set_pages, .zero_pages, .pages_offset] | join(" ")' "$T/out")" = \
 		"/rom@etc/acpi 8388608 4096 2048 400 1648 6291456" ]
 	result $? "info --json: a block"
+	[ "$(jq -c '[.sections, .state_offset < .image_size]' "$T/out")" = \
+		'[[],true]' ]
+	result $? "info --json: the device state"
 	run verify --json "$image"
 	went_well && [ "$(jq -r '[.pages_read, .bytes_read] | join(" ")' \
 		"$T/out")" = "800 3276800" ]
 	result $? "verify --json"
+	# JSON is UTF-8, whatever bytes a name has: \342\202\254 is one letter
+	run save --force --region "$(printf 'a\377b\342\202\254\355\240\200c\302')=$T/file" \
+		"$T/name"
+	run info --json "$T/name"
+	went_well && iconv -f utf-8 -t utf-8 "$T/out" >/dev/null &&
+		[ "$(jq -r '.blocks[0].name' "$T/out")" = \
+			"$(printf 'a?b\342\202\254???c?')" ]
+	result $? "info --json: a name that is not UTF-8"
 }
 
 test_device()

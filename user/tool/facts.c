@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What an image says about itself: gathering it, and the table for people.
+ * What an image says about itself: gathering it, and telling people.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "facts.h"
+#include "table.h"
 #include "tool.h"
 
 /* The page count is known to fit the file; the last word may be a part. */
@@ -19,6 +21,48 @@ static int check_bitmap(const struct facts *f, int i)
 		return tool_fail("%s: block '%s': the bitmap at offset %llu has bits behind the last page",
 				 f->path, b->name,
 				 (unsigned long long)b->bitmap_offset);
+	return 0;
+}
+
+static int gather_block(struct facts *f, int i)
+{
+	struct mram_block_info *b = &f->blocks[i];
+	struct mram_error err = { 0 };
+	int ret;
+
+	b->size = sizeof(*b);
+	ret = mram_image_block(f->image, i, b, &err);
+	if (!ret)
+		ret = mram_image_bitmap(f->image, i, &f->bitmaps[i], &err);
+	if (ret)
+		return tool_fail_library(f->path, ret, &err);
+	if (check_bitmap(f, i))
+		return TOOL_FAILED;
+	f->pages += b->pages;
+	f->set_pages += b->set_pages;
+	f->length += b->length;
+	f->set_bytes += b->set_pages * b->page_size;
+	return 0;
+}
+
+static int gather_sections(struct facts *f)
+{
+	struct mram_error err = { 0 };
+	int i, ret;
+
+	f->nr_sections = mram_image_sections(f->image);
+	if (f->nr_sections < 0)
+		return 0;
+	f->sections = calloc((size_t)f->nr_sections + 1, sizeof(*f->sections));
+	if (!f->sections)
+		return tool_fail("out of memory");
+	for (i = 0; i < f->nr_sections; i++) {
+		f->sections[i].size = sizeof(f->sections[i]);
+		ret = mram_image_section_info(f->image, i, &f->sections[i],
+					      &err);
+		if (ret)
+			return tool_fail_library(f->path, ret, &err);
+	}
 	return 0;
 }
 
@@ -37,109 +81,94 @@ int facts_gather(struct facts *f, const char *path)
 	f->bitmaps = calloc((size_t)f->count + 1, sizeof(*f->bitmaps));
 	if (!f->blocks || !f->bitmaps)
 		return tool_fail("out of memory");
-	for (i = 0; i < f->count; i++) {
-		struct mram_block_info *b = &f->blocks[i];
-
-		b->size = sizeof(*b);
-		ret = mram_image_block(f->image, i, b, &err);
-		if (!ret)
-			ret = mram_image_bitmap(f->image, i, &f->bitmaps[i],
-						&err);
-		if (ret)
-			return tool_fail_library(path, ret, &err);
-		if (check_bitmap(f, i))
+	for (i = 0; i < f->count; i++)
+		if (gather_block(f, i))
 			return TOOL_FAILED;
-		f->pages += b->pages;
-		f->set_pages += b->set_pages;
-		f->length += b->length;
-		f->set_bytes += b->set_pages * b->page_size;
-	}
-	return 0;
+	return gather_sections(f);
 }
 
 void facts_free(struct facts *f)
 {
 	free(f->blocks);
 	free(f->bitmaps);
+	free(f->sections);
 	mram_image_close(f->image);
 	memset(f, 0, sizeof(*f));
 }
 
-/* ------------------------------------------------------------- the table */
+/* ------------------------------------------------------------- for people */
 
-#define COLUMNS	8
-
-struct row {
-	char cell[COLUMNS][264];
+static const char * const block_head[] = {
+	"BLOCK", "SIZE", "PAGE", "PAGES", "SET", "ZERO", "BITMAP AT",
+	"PAGES AT",
 };
 
-static void fill_row(struct row *row, const struct mram_block_info *b)
+static void add_block(struct table *t, const struct mram_block_info *b)
 {
-	size_t size = sizeof(row->cell[0]);
-
-	snprintf(row->cell[0], size, "%s", b->name);
-	tool_printable(row->cell[0]);
-	snprintf(row->cell[1], size, "%s", tool_format_size(b->length).text);
-	snprintf(row->cell[2], size, "%s", tool_format_size(b->page_size).text);
-	snprintf(row->cell[3], size, "%llu", (unsigned long long)b->pages);
-	snprintf(row->cell[4], size, "%llu", (unsigned long long)b->set_pages);
-	snprintf(row->cell[5], size, "%llu",
-		 (unsigned long long)(b->pages - b->set_pages));
-	snprintf(row->cell[6], size, "%#llx",
-		 (unsigned long long)b->bitmap_offset);
-	snprintf(row->cell[7], size, "%#llx",
-		 (unsigned long long)b->pages_offset);
+	table_add(t, "%s", b->name);
+	table_add(t, "%s", tool_format_size(b->length).text);
+	table_add(t, "%s", tool_format_size(b->page_size).text);
+	table_add(t, "%" PRIu64, b->pages);
+	table_add(t, "%" PRIu64, b->set_pages);
+	table_add(t, "%" PRIu64, b->pages - b->set_pages);
+	table_add(t, "%#" PRIx64, b->bitmap_offset);
+	table_add(t, "%#" PRIx64, b->pages_offset);
 }
 
-static void print_row(const struct row *row, const int *width)
-{
-	int c;
+static const char * const section_head[] = {
+	"STATE", "INSTANCE", "VERSION", "SIZE", "AT",
+};
 
-	/* The name stands left, numbers stand right. */
-	printf("%-*s", width[0], row->cell[0]);
-	for (c = 1; c < COLUMNS; c++)
-		printf("  %*s", width[c], row->cell[c]);
-	putchar('\n');
+static void add_section(struct table *t, const struct mram_section_info *s)
+{
+	table_add(t, "%s", s->name);
+	table_add(t, "%" PRIu32, s->instance);
+	table_add(t, "%" PRIu32, s->version);
+	table_add(t, "%s", tool_format_size(s->length).text);
+	table_add(t, "%#" PRIx64, s->data_offset);
 }
 
-static void widen(int *width, const struct row *row)
+static int print_blocks(const struct facts *f)
 {
-	int c, n;
-
-	for (c = 0; c < COLUMNS; c++) {
-		n = (int)strlen(row->cell[c]);
-		if (n > width[c])
-			width[c] = n;
-	}
-}
-
-void facts_print(const struct facts *f)
-{
-	static const struct row head = { {
-		"BLOCK", "SIZE", "PAGE", "PAGES", "SET", "ZERO", "BITMAP AT",
-		"PAGES AT",
-	} };
-	int width[COLUMNS] = { 0 };
-	struct row row;
-	char *machine;
+	struct table t = TABLE(block_head);
 	int i;
 
-	machine = strdup(mram_image_machine(f->image));
-	printf("machine  %s\n", machine ? tool_printable(machine) : "");
+	for (i = 0; i < f->count; i++)
+		add_block(&t, &f->blocks[i]);
+	return table_print(&t);
+}
+
+static int print_sections(const struct facts *f)
+{
+	struct table t = TABLE(section_head);
+	int i;
+
+	for (i = 0; i < f->nr_sections; i++)
+		add_section(&t, &f->sections[i]);
+	return table_print(&t);
+}
+
+int facts_print(const struct facts *f)
+{
+	uint64_t state = mram_image_state_offset(f->image);
+	char *machine = strdup(mram_image_machine(f->image));
+
+	if (!machine)
+		return tool_fail("out of memory");
+	printf("machine  %s\n", tool_printable(machine));
 	free(machine);
 	printf("image    %s\n",
 	       tool_format_size(mram_image_size(f->image)).text);
 	printf("memory   %s, of which the image holds %s\n\n",
 	       tool_format_size(f->length).text,
 	       tool_format_size(f->set_bytes).text);
-	widen(width, &head);
-	for (i = 0; i < f->count; i++) {
-		fill_row(&row, &f->blocks[i]);
-		widen(width, &row);
-	}
-	print_row(&head, width);
-	for (i = 0; i < f->count; i++) {
-		fill_row(&row, &f->blocks[i]);
-		print_row(&row, width);
-	}
+	if (print_blocks(f))
+		return TOOL_FAILED;
+	if (f->nr_sections < 0)
+		printf("\ndevice state of another program: %s at %#" PRIx64 "\n",
+		       tool_format_size(mram_image_size(f->image) -
+					state).text, state);
+	else if (f->nr_sections)
+		putchar('\n');
+	return f->nr_sections > 0 ? print_sections(f) : 0;
 }

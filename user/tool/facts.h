@@ -16,6 +16,8 @@
  * @image: the image
  * @blocks: @count of them
  * @bitmaps: and their bitmaps
+ * @sections: the device state, @nr_sections of them
+ * @nr_sections: negative when they cannot be told apart
  * @pages: in all blocks together
  * @set_pages: of these, pages that the image holds
  * @length: bytes of memory in all blocks together
@@ -27,6 +29,8 @@ struct facts {
 	struct mram_block_info *blocks;
 	const uint64_t **bitmaps;
 	int count;
+	struct mram_section_info *sections;
+	int nr_sections;
 	uint64_t pages;
 	uint64_t set_pages;
 	uint64_t length;
@@ -44,8 +48,12 @@ int facts_gather(struct facts *f, const char *path);
 /** facts_free - close the image */
 void facts_free(struct facts *f);
 
-/** facts_print - for people */
-void facts_print(const struct facts *f);
+/**
+ * facts_print - for people
+ *
+ * Return: 0, or TOOL_FAILED after saying why
+ */
+int facts_print(const struct facts *f);
 
 /** facts_json - for programs; NULL without memory */
 json_object *facts_json(const struct facts *f);

@@ -96,20 +96,52 @@ static json_object *block(const struct mram_block_info *b)
 	return NULL;
 }
 
+static json_object *section(const struct mram_section_info *s)
+{
+	json_object *o = json_object_new_object();
+
+	if (o && add(o, "name", text(s->name)) &&
+	    add_number(o, "instance", s->instance) &&
+	    add_number(o, "version", s->version) &&
+	    add_number(o, "length", s->length) &&
+	    add_number(o, "data_offset", s->data_offset))
+		return o;
+	json_object_put(o);
+	return NULL;
+}
+
+/* Frees both when the object cannot be appended; then there is no list. */
+static json_object *append(json_object *list, json_object *o)
+{
+	if (list && o && !json_object_array_add(list, o))
+		return list;
+	json_object_put(o);
+	json_object_put(list);
+	return NULL;
+}
+
 static json_object *blocks(const struct facts *f)
 {
-	json_object *list = json_object_new_array(), *o;
+	json_object *list = json_object_new_array();
 	int i;
 
-	for (i = 0; list && i < f->count; i++) {
-		o = block(&f->blocks[i]);
-		if (o && !json_object_array_add(list, o))
-			continue;
-		json_object_put(o);
-		json_object_put(list);
-		list = NULL;
-	}
+	for (i = 0; list && i < f->count; i++)
+		list = append(list, block(&f->blocks[i]));
 	return list;
+}
+
+/* Sections that nobody can tell apart are null, not an empty list. */
+static bool add_sections(json_object *o, const struct facts *f)
+{
+	json_object *list;
+	int i;
+
+	if (f->nr_sections < 0)
+		return !json_object_object_add(o, "sections", NULL);
+	list = json_object_new_array();
+	for (i = 0; list && i < f->nr_sections; i++)
+		list = append(list, section(&f->sections[i]));
+	return add(o, "sections", list);
 }
 
 json_object *facts_json(const struct facts *f)
@@ -123,7 +155,9 @@ json_object *facts_json(const struct facts *f)
 	    add_number(o, "pages", f->pages) &&
 	    add_number(o, "set_pages", f->set_pages) &&
 	    add_number(o, "zero_pages", f->pages - f->set_pages) &&
-	    add(o, "blocks", blocks(f)))
+	    add(o, "blocks", blocks(f)) &&
+	    add_number(o, "state_offset", mram_image_state_offset(f->image)) &&
+	    add_sections(o, f))
 		return o;
 	json_object_put(o);
 	return NULL;

@@ -48,12 +48,9 @@ int cmd_info(int argc, char **argv)
 		return status;
 
 	status = facts_gather(&f, image);
-	if (!status) {
-		if (json)
-			status = facts_print_json(facts_json(&f));
-		else
-			facts_print(&f);
-	}
+	if (!status)
+		status = json ? facts_print_json(facts_json(&f)) :
+				facts_print(&f);
 	facts_free(&f);
 	return tool_finish_output(status);
 }
