@@ -68,6 +68,7 @@ TEST_F(damage, device_state)
 		  "description|offset 0x20203a|4294967295|16777216" },
 		{ 0x20203a, "00000000", -EINVAL, "description|offset 0x20203e" },
 		{ 0x20203e, "'['", -EINVAL, "device state|offset 0x20201f|cut" },
+		{ 0x20203e, "'{}'", -EINVAL, "description|offset 0x20203e|JSON" },
 		{ 0x20203f, "'x'", -EINVAL, "description|offset 0x20203e|JSON" },
 		{ 0x202219, "']'", -EINVAL, "description|offset 0x20203e|JSON" },
 		/* "devices", "fields", and "size":3 changed. */
@@ -79,6 +80,47 @@ TEST_F(damage, device_state)
 	};
 
 	TRY(d);
+}
+
+/*
+ * Descriptions whose lengths lead out of the file, or wrap around to what
+ * would be the right one.
+ */
+TEST_F(damage, lying_descriptions)
+{
+	static const struct { const char *fields, *words; } c[] = {
+		{ "{\"size\":9999}", "'cpu'|offset 0x202030|9999 bytes|file's end" },
+		{ "{\"size\":9223372036854775807}",
+		  "'cpu'|offset 0x202030|9223372036854775807 bytes" },
+		{ "{\"size\":9223372036854775807},"
+		  "{\"size\":9223372036854775807},{\"size\":5}",
+		  "'cpu'|offset 0x20201f|does not tell its length" },
+		{ "{\"size\":6148914691236517206,\"array_len\":3},{\"size\":1}",
+		  "'cpu'|offset 0x20201f|does not tell its length" },
+		{ "{\"size\":-1},{\"size\":4}", "'cpu'|does not tell" },
+		{ "{\"size\":-3,\"array_len\":-1}", "'cpu'|does not tell" },
+		{ "{\"size\":3,\"array_len\":-1}", "'cpu'|does not tell" },
+		{ "{\"size\":\"3\"}", "'cpu'|does not tell" },
+		{ "{\"size\":3.0}", "'cpu'|does not tell" },
+		{ "{}", "'cpu'|does not tell" },
+		{ "[3]", "'cpu'|does not tell" },
+		{ "", "'cpu'|offset 0x202030|0x61|0x7e" },
+	};
+	char text[512], put[600];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(c); i++) {
+		small_image(self->fd);
+		snprintf(text, sizeof(text),
+			 "{\"devices\":[{\"name\":\"cpu\",\"instance_id\":0,"
+			 "\"fields\":[%s]}]}", c[i].fields);
+		snprintf(put, sizeof(put), "00 06 %08zx '%s'", strlen(text),
+			 text);
+		ASSERT_EQ(0, ftruncate(self->fd, SMALL_EOF));
+		put_text(self->fd, SMALL_EOF, put);
+		EXPECT_EQ(-EINVAL, check(self->path, &self->e));
+		EXPECT_TRUE(contains(self->e.message, c[i].words));
+	}
 }
 
 TEST_F(damage, not_committed)

@@ -174,6 +174,10 @@ TEST_F(image, no_such_file)
 	EXPECT_EQ(-ENOENT, mram_image_open(&img, "/nowhere/image", &self->e));
 	EXPECT_TRUE(contains(self->e.message, "/nowhere/image|No such file"));
 	EXPECT_EQ(-ENODEV, mram_image_open(&img, "/tmp", &self->e));
+	/* What comes from outside must not play with a terminal. */
+	EXPECT_EQ(-ENOENT, mram_image_open(&img, "/nowhere/\033[2J\n\x7f",
+					   &self->e));
+	EXPECT_TRUE(contains(self->e.message, "/nowhere/?[2J??: "));
 	EXPECT_EQ((void *)77, img);
 	mram_image_close(NULL);
 }
@@ -195,10 +199,13 @@ TEST_F(image, misleading_data)
 {
 	static const char tail[] =
 		"04 00000000 03 'cpu' 00000000 00000001"
-		"00 06 0000000e '{\"devices\":[]}' 7e 00000000 00 06 0000007f"
+		"00 06 00000042"
+		"'{\"devices\":[{\"name\":\"cpu\",\"instance_id\":0,'"
+		"'\"fields\":[{\"size\":1}]}]}'"
+		"7e 00000000 00 06 0000007f"
 		"'{\"devices\":[{\"name\":\"cpu\",\"instance_id\":0,'"
 		"'\"vmsd_name\":\"cpu\",\"version\":1,'"
-		"'\"fields\":[{\"name\":\"data\",\"type\":\"buffer\",\"size\":20}]}]}'";
+		"'\"fields\":[{\"name\":\"data\",\"type\":\"buffer\",\"size\":72}]}]}'";
 	struct bytes b = bytes(tail);
 	struct mram_image *img;
 	uint32_t version;
@@ -214,7 +221,7 @@ TEST_F(image, misleading_data)
 	ASSERT_EQ(1, mram_image_sections(img));
 	ASSERT_EQ(0, mram_image_section(img, "cpu", 0, &version, &data,
 					&length, &self->e));
-	EXPECT_EQ(20, length);
+	EXPECT_EQ(72, length);
 	free(data);
 	free(b.data);
 	mram_image_close(img);
