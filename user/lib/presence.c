@@ -185,6 +185,7 @@ int presence_check(struct presence *p, const struct engine_region *r,
 	struct piece piece;
 	uint64_t page, end;
 
+	p->vmas.look_for_uffd = vma_have_uffd();
 	if (vma_read(&p->vmas, start, last))
 		return 0;
 	for (; start < last; start = piece.end) {
@@ -265,6 +266,8 @@ int presence_absent(struct presence *p, const struct engine_region *r,
 			ret = 0;
 			if (piece.kind < 0 || piece.kind == VMA_INACCESSIBLE)
 				ret = -EFAULT;
+			else if (piece.kind == VMA_SUPPLIED)
+				forget(&s, absent, start, piece.end);
 			else if (piece.kind != VMA_PRIVATE)
 				ret = ask_file(&s, &piece, absent, &bad);
 			if (ret) {

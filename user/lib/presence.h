@@ -37,7 +37,7 @@ int presence_open(struct presence *p);
 void presence_close(struct presence *p);
 
 /**
- * presence_check - is everything that will be touched mapped?
+ * presence_check - a pass begins: is everything that it will touch mapped?
  * @want: bitmap of the pages in question, for the whole region
  * @write: they will be written to
  * @error_page: on -EFAULT the first page of @want that is not

@@ -2,6 +2,7 @@
 /*
  * What is mapped where in this process, as /proc/self/maps tells it.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -119,8 +120,45 @@ static int append(struct vma_list *list, const struct line *l)
 	return 0;
 }
 
+bool vma_have_uffd(void)
+{
+	static const char name[] = "anon_inode:[userfaultfd]";
+	char target[sizeof(name)];
+	bool found = false;
+	struct dirent *d;
+	DIR *dir;
+
+	dir = opendir("/proc/self/fd");
+	if (!dir)
+		return false;
+	while (!found && (d = readdir(dir)))
+		found = readlinkat(dirfd(dir), d->d_name, target,
+				   sizeof(target)) == sizeof(name) - 1 &&
+			!memcmp(target, name, sizeof(name) - 1);
+	closedir(dir);
+	return found;
+}
+
+/*
+ * A line of smaps between the headers. "um": somebody waits for its missing
+ * pages.
+ */
+static void take_detail(struct vma_list *list, uint64_t last_end, const char *s)
+{
+	struct vma *v;
+
+	if (!list->nr || strncmp(s, "VmFlags:", 8) || !strstr(s, " um"))
+		return;
+	v = &list->vma[list->nr - 1];
+	if (v->end == last_end && v->kind != VMA_INACCESSIBLE)
+		v->kind = VMA_SUPPLIED;
+}
+
 int vma_read(struct vma_list *list, uint64_t start, uint64_t end)
 {
+	const char *path = list->look_for_uffd ? "/proc/self/smaps" :
+						 "/proc/self/maps";
+	uint64_t last_end = 0;
 	size_t have = 0;
 	int ret = 0;
 	ssize_t got;
@@ -131,7 +169,7 @@ int vma_read(struct vma_list *list, uint64_t start, uint64_t end)
 		list->text = malloc(TEXT_SIZE);
 	if (!list->text)
 		return -ENOMEM;
-	fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 
@@ -152,9 +190,11 @@ int vma_read(struct vma_list *list, uint64_t start, uint64_t end)
 
 			*nl = '\0';
 			if (!parse(s, &l)) {
-				ret = -EPROTO;
-				goto out;
+				take_detail(list, last_end, s);
+				s = nl + 1;
+				continue;
 			}
+			last_end = l.end;
 			if (l.start >= end)
 				goto out;
 			if (l.end > start) {

@@ -13,12 +13,14 @@
  * VMA_PRIVATE: no file behind it: a page that is not there is zero.
  * VMA_SHMEM: shared, the file lives in memory only.
  * VMA_FILE: a page that is not there is in a file.
+ * VMA_SUPPLIED: a page that is not there comes from a userfaultfd.
  * VMA_INACCESSIBLE: mapped, but reading it is not allowed.
  */
 enum vma_kind {
 	VMA_PRIVATE,
 	VMA_SHMEM,
 	VMA_FILE,
+	VMA_SUPPLIED,
 	VMA_INACCESSIBLE,
 };
 
@@ -29,13 +31,24 @@ struct vma {
 	bool writable;
 };
 
-/* Sorted, without overlap; may have gaps. */
+/*
+ * Sorted, without overlap; may have gaps. With @look_for_uffd the kernel is
+ * asked for more, which takes it a look at every page of the process.
+ */
 struct vma_list {
 	struct vma *vma;
 	size_t nr;
 	size_t max;
 	char *text;
+	bool look_for_uffd;
 };
+
+/**
+ * vma_have_uffd - does this process have a userfaultfd?
+ *
+ * One that only another process has is not noticed.
+ */
+bool vma_have_uffd(void);
 
 /**
  * vma_read - find the mappings that touch [@start, @end)
