@@ -165,7 +165,7 @@ TEST_F(abi_image_set, no_direct_io)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", memfd);
 	direct = open(path, O_RDWR | O_DIRECT);
 	if (direct >= 0) {
-		EXPECT_EQ(0, mr_image_set(self->rig.dev, memfd, 0, NULL));
+		EXPECT_EQ(0, mr_image_set(self->rig.dev, direct, 0, NULL));
 		EXPECT_EQ(0, mr_image_set(self->rig.dev, self->rig.img.fd, 0,
 					  NULL));
 		close(direct);

@@ -107,7 +107,7 @@ TEST_F(concurrent, disjoint_ranges_at_the_same_time)
 				  PAGES / THREADS);
 	for (i = 0; i < THREADS; i++) {
 		EXPECT_EQ(0, pass_wait(&p[i]));
-		EXPECT_LE(2000, p[i].msec);
+		EXPECT_LE(1900, p[i].msec);
 	}
 	/* One after the other they would need two seconds each. */
 	EXPECT_GT(6000, now_msec() - start);
