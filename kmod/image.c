@@ -154,8 +154,8 @@ int mram_image_fits(const struct mram_image *image,
 }
 
 /*
- * Whether a regular file is shorter than @pos. A pass never makes it longer,
- * so that one cut short by somebody else stays so and is noticed.
+ * Whether a regular file is shorter than @pos. A pass never means to make it
+ * longer, so that one cut short by somebody else is noticed.
  */
 bool mram_image_ends_before(const struct mram_image *image, loff_t pos)
 {
@@ -209,13 +209,14 @@ static int mram_image_limit(const struct mram_image *image,
  * @iocb: @ki_complete set, the rest is filled in here
  * @iter: from or to where, and which of the two
  * @pos: where in the image
+ * @size: how long a regular file must be for a write to be made
  *
  * Return: -EIOCBQUEUED when @iocb->ki_complete() will be called, which for a
  * write must call mram_image_rw_done(). Else the bytes moved, or an error, and
  * it will not be called.
  */
 ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
-		      struct iov_iter *iter, loff_t pos)
+		      struct iov_iter *iter, loff_t pos, loff_t size)
 {
 	void (*complete)(struct kiocb *iocb, long ret) = iocb->ki_complete;
 	ssize_t ret;
@@ -230,7 +231,7 @@ ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
 	if (iov_iter_rw(iter) == READ)
 		return vfs_iocb_iter_read(image->file, iocb, iter);
 
-	if (mram_image_ends_before(image, pos + iov_iter_count(iter)))
+	if (mram_image_ends_before(image, size))
 		return -ENODATA;
 	ret = mram_image_limit(image, iter, pos);
 	if (ret)

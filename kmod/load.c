@@ -5,7 +5,6 @@
  * them that are absent are zero already and stay absent.
  */
 #include <linux/highmem.h>
-#include <linux/sched/signal.h>
 
 #include "bits.h"
 #include "plan.h"
@@ -105,7 +104,7 @@ static int mram_load_zero_run(struct mram_pass *pass, unsigned long addr,
 	int ret;
 
 	for (*done = 0; *done < nr; *done += got) {
-		if (signal_pending(current))
+		if (task_sigpending(current))
 			return -EINTR;
 		got = mram_pages_get(addr + (*done << PAGE_SHIFT), nr - *done,
 				     pages);

@@ -24,6 +24,7 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/sched/signal.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -133,9 +134,19 @@ struct mram_range {
 	unsigned long last;
 };
 
+/*
+ * Why a wait that a signal ends was ended. Task work, which io_uring uses, ends
+ * it too, and is no signal: then the system call is simply made again.
+ */
+static inline int mram_interrupted(void)
+{
+	return task_sigpending(current) ? -EINTR : -ERESTARTNOINTR;
+}
+
 /* session.c */
 extern const struct file_operations mram_fops;
 int mram_session_lock(struct mram_session *s);
+void mram_session_lose(struct mram_session *s);
 int mram_ioctl_info(struct mram_session *s, void *arg);
 int mram_ioctl_image_set(struct mram_session *s, void *arg);
 int mram_ioctl_region_add(struct mram_session *s, void *arg);
@@ -154,6 +165,8 @@ int mram_region_check(const struct mapped_ram_region_add *arg);
 void mram_region_free(struct mram_region *region);
 int mram_region_mmap(struct mram_region *region, bool file,
 		     struct vm_area_struct *vma);
+void mram_region_lose(struct mram_region *region, unsigned long start,
+		      unsigned long end);
 int mram_range_lock(struct mram_region *region, struct mram_range *range);
 void mram_range_unlock(struct mram_region *region, struct mram_range *range);
 
@@ -166,7 +179,7 @@ bool mram_image_ends_before(const struct mram_image *image, loff_t pos);
 bool mram_image_uncache(const struct mram_image *image, loff_t pos,
 			loff_t end);
 ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
-		      struct iov_iter *iter, loff_t pos);
+		      struct iov_iter *iter, loff_t pos, loff_t size);
 void mram_image_rw_done(struct kiocb *iocb);
 
 /* pages.c */

@@ -44,6 +44,19 @@ unsigned long mram_pages_get_present(unsigned long addr, unsigned long nr,
 	return max(get_user_pages_fast_only(addr, nr, 0, pages), 0);
 }
 
+/* Get pages for reading, faulting them in; that may wait for a userfaultfd. */
+static long mram_pages_fault(unsigned long addr, unsigned long nr,
+			     struct page **pages)
+{
+	long got = get_user_pages_unlocked(addr, nr, pages,
+					   MRAM_GUP_INTERRUPTIBLE);
+
+	/* It was task work that ended the wait: go on without such ends. */
+	if (got < 0 && MRAM_GUP_INTERRUPTIBLE && !task_sigpending(current))
+		got = get_user_pages_unlocked(addr, nr, pages, 0);
+	return mram_gup_result(got);
+}
+
 /**
  * mram_pages_get() - get pages for reading
  * @addr: page-aligned, in the current address space
@@ -70,8 +83,7 @@ long mram_pages_get(unsigned long addr, unsigned long nr, struct page **pages)
 		memset(pages, 0, got * sizeof(*pages));
 		return got;
 	}
-	return mram_gup_result(get_user_pages_unlocked(addr, got, pages,
-						       MRAM_GUP_INTERRUPTIBLE));
+	return mram_pages_fault(addr, got, pages);
 }
 
 /* Give references back; NULLs are passed over. */

@@ -119,6 +119,7 @@ struct mram_pass *mram_pass_begin(struct mram_session *s,
 	ret = mram_range_lock(pass->region, &pass->range);
 	if (ret)
 		goto out_window;
+	pass->size = i_size_read(pass->image->inode);
 	mram_pass_uncache(pass, false);
 	return pass;
 

@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
+#include "bits.h"
 #include "compat.h"
 #include "mapped_ram.h"
 
@@ -159,6 +160,31 @@ int mram_region_mmap(struct mram_region *region, bool file,
 	return 0;
 }
 
+/**
+ * mram_region_lose() - the image does not hold what it was said to
+ * @region: whose pages
+ * @start: first page
+ * @end: page behind the last
+ *
+ * Pages whose file bit is set become dirty, and the bit is cleared.
+ */
+void mram_region_lose(struct mram_region *region, unsigned long start,
+		      unsigned long end)
+{
+	unsigned long w, bits;
+
+	for (w = start / BITS_PER_LONG; w * BITS_PER_LONG < end; w++) {
+		bits = READ_ONCE(region->file[w]) &
+		       mram_word_mask(w, start, end);
+		if (!bits)
+			continue;
+		/* Dirty first: at no time is the page neither. */
+		atomic_long_or(bits, mram_word(region->dirty, w));
+		atomic_long_andnot(bits, mram_word(region->file, w));
+		cond_resched();
+	}
+}
+
 static bool mram_range_try(struct mram_region *region,
 			   struct mram_range *range)
 {
@@ -183,13 +209,13 @@ static bool mram_range_try(struct mram_region *region,
  * Two writes to one offset in flight at a time could land in either order, so
  * a page is in one pass at a time.
  *
- * Return: 0, or -EINTR.
+ * Return: 0, or mram_interrupted().
  */
 int mram_range_lock(struct mram_region *region, struct mram_range *range)
 {
 	if (wait_event_interruptible(region->range_wait,
 				     mram_range_try(region, range)))
-		return -EINTR;
+		return mram_interrupted();
 	return 0;
 }
 

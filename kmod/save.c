@@ -14,7 +14,6 @@
  *   @join  are clean and in the image, so that they may bridge.
  */
 #include <linux/highmem.h>
-#include <linux/sched/signal.h>
 
 #include "bits.h"
 #include "plan.h"
@@ -213,30 +212,36 @@ static void mram_save_write(struct mram_pass *pass, unsigned long base,
 }
 
 /*
- * Where the file is too short, nothing that the image is said to hold behind
- * its end is there.
+ * Where the file is too short already, nothing that the image is said to hold
+ * behind its end is there.
+ */
+static bool mram_save_long_enough(struct mram_pass *pass)
+{
+	struct mram_region *region = pass->region;
+	unsigned long start, end = pass->range.last + 1;
+
+	if (pass->image->block || pass->size >= mram_pass_pos(pass, end))
+		return true;
+	start = pass->size <= region->pages_offset ? 0 :
+		(pass->size - region->pages_offset) >> region->page_shift;
+	start = max(start, pass->range.first);
+	mram_pass_fail(pass, -ENODATA, start);
+	mram_region_lose(region, start, end);
+	return false;
+}
+
+/*
+ * Where the file was cut short meanwhile, writes of ours may have made it
+ * longer again, so nobody knows where it was cut and what is now a hole.
  */
 static void mram_save_check_end(struct mram_pass *pass)
 {
-	struct mram_region *region = pass->region;
-	loff_t size = i_size_read(pass->image->inode);
-	unsigned long start, end = pass->range.last + 1, base, nr;
-
-	if (!mram_image_ends_before(pass->image, mram_pass_pos(pass, end)))
+	/* A write may have found it too short, and the file be long again. */
+	if (pass->error != -ENODATA &&
+	    !mram_image_ends_before(pass->image, pass->size))
 		return;
-	start = size <= region->pages_offset ? 0 :
-		(size - region->pages_offset) >> region->page_shift;
-	start = max(start, pass->range.first);
-	mram_pass_fail(pass, -ENODATA, start);
-
-	nr = pass->chunk_pages;
-	for (base = round_down(start, nr); base < end; base += nr) {
-		if (!mram_chunk_claim(pass->need, region->file, base, nr,
-				      start, end))
-			continue;
-		mram_chunk_set(region->dirty, pass->need, base, nr);
-		cond_resched();
-	}
+	mram_pass_fail(pass, -ENODATA, pass->range.first);
+	mram_session_lose(pass->session);
 }
 
 static void mram_save_run(struct mram_pass *pass, u32 bridge)
@@ -244,7 +249,6 @@ static void mram_save_run(struct mram_pass *pass, u32 bridge)
 	unsigned long start = pass->range.first, end = pass->range.last + 1;
 	unsigned long base, nr = pass->chunk_pages;
 
-	mram_save_check_end(pass);
 	for (base = round_down(start, nr); base < end; base += nr) {
 		if (mram_pass_stopped(pass))
 			break;
@@ -256,7 +260,6 @@ static void mram_save_run(struct mram_pass *pass, u32 bridge)
 		cond_resched();
 	}
 	mram_pass_finish(pass);
-	/* A second time: it may have been cut short meanwhile. */
 	mram_save_check_end(pass);
 }
 
@@ -282,7 +285,8 @@ int mram_ioctl_save(struct mram_session *s, void *_arg)
 	if (IS_ERR(pass))
 		return PTR_ERR(pass);
 
-	mram_save_run(pass, arg->bridge);
+	if (mram_save_long_enough(pass))
+		mram_save_run(pass, arg->bridge);
 
 	arg->out_written_pages = pass->moved;
 	arg->out_zero_pages = pass->zeroes;

@@ -87,12 +87,24 @@ const struct file_operations mram_fops = {
 int mram_session_lock(struct mram_session *s)
 {
 	if (mutex_lock_interruptible(&s->lock))
-		return -EINTR;
+		return mram_interrupted();
 	if (s->mm && s->mm != current->mm) {
 		mutex_unlock(&s->lock);
 		return -EPERM;
 	}
 	return 0;
+}
+
+/* The image was damaged: whatever it was said to hold is dirty. */
+void mram_session_lose(struct mram_session *s)
+{
+	struct mram_region *region;
+	unsigned long id;
+
+	mutex_lock(&s->lock);
+	xa_for_each(&s->regions, id, region)
+		mram_region_lose(region, 0, region->nr_pages);
+	mutex_unlock(&s->lock);
 }
 
 int mram_ioctl_info(struct mram_session *s, void *_arg)

@@ -9,7 +9,6 @@
  * the slots are its own.
  */
 #include <linux/highmem.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
@@ -146,7 +145,8 @@ static void mram_io_start(struct mram_io *io)
 	pass->in_flight++;
 	pass->submitted++;
 	ret = mram_image_rw(pass->image, &io->iocb, &iter,
-			    mram_pass_pos(pass, io->start) + io->done);
+			    mram_pass_pos(pass, io->start) + io->done,
+			    pass->size);
 	/* Not queued, so it has ended, and no completion will come. */
 	if (ret != -EIOCBQUEUED)
 		mram_io_ended(io, ret);
@@ -274,7 +274,8 @@ static void mram_pass_reap(struct mram_pass *pass, bool wait)
 /* Whether a pass must end: something failed, or a signal came. */
 bool mram_pass_stopped(struct mram_pass *pass)
 {
-	if (!pass->error && signal_pending(current))
+	/* Not signal_pending(), which is true for task work, too. */
+	if (!pass->error && task_sigpending(current))
 		mram_pass_fail(pass, -EINTR, MAPPED_RAM_NO_PAGE);
 	return pass->error;
 }

@@ -73,6 +73,7 @@ struct mram_pass_args {
  * @region: counted as in use
  * @image: kept in place by &mram_session.passes
  * @range: pages that it has for itself
+ * @size: how long the image was when it began
  * @args: what was asked for
  * @sub_shift: log2 of kernel pages in a format page
  * @max_pages: longest extent, in format pages
@@ -106,6 +107,7 @@ struct mram_pass {
 	struct mram_region *region;
 	const struct mram_image *image;
 	struct mram_range range;
+	loff_t size;
 	struct mram_pass_args args;
 	unsigned int sub_shift;
 	unsigned long max_pages;

@@ -17,7 +17,7 @@
 #define BAD	100	/* the page that cannot be written */
 #define NR_BAD	3
 
-FIXTURE(fail_device) {
+struct failing {
 	struct flaky disk;
 	struct scratch fs;
 	struct rig rig;
@@ -25,39 +25,27 @@ FIXTURE(fail_device) {
 	bool stop;
 };
 
-FIXTURE_VARIANT(fail_device) {
-	const char *fstype;
-	uint32_t flags;
-};
-
-FIXTURE_VARIANT_ADD(fail_device, blkdev) { NULL, 0 };
-FIXTURE_VARIANT_ADD(fail_device, blkdev_pin) { NULL, MAPPED_RAM_REGION_PIN };
-FIXTURE_VARIANT_ADD(fail_device, ext4) { "ext4", 0 };
-FIXTURE_VARIANT_ADD(fail_device, xfs) { "xfs", 0 };
-
-FIXTURE_SETUP(fail_device)
+static bool failing_open(struct failing *self, const char *fstype,
+			 uint32_t flags)
 {
-	int err = flaky_open(&self->disk, variant->fstype ? 320 * MIB :
-							    16 * MIB);
-
-	if (err == -ENOENT)
-		SKIP(return, "no device-mapper");
-	ASSERT_EQ(0, err);
 	self->rng = rng_new(0xfa11);
-	if (variant->fstype) {
+	if (flaky_open(&self->disk, fstype ? 320 * MIB : 16 * MIB))
+		return false;
+	if (fstype) {
 		need_private_mounts();
 		snprintf(self->fs.dev, sizeof(self->fs.dev), "%s",
 			 self->disk.path);
-		if (scratch_mount(&self->fs, variant->fstype, NULL))
-			SKIP(return, "cannot mount %s", variant->fstype);
+		if (scratch_mount(&self->fs, fstype, NULL))
+			return false;
 	}
-	need_rig_on(&self->rig, MEM_ANON, PAGES * page_size(), variant->flags,
-		    variant->fstype ? self->fs.dir : self->disk.path);
-	ASSERT_EQ(0, fsync(self->rig.img.fd));
+	need_rig_on(&self->rig, MEM_ANON, PAGES * page_size(), flags,
+		    fstype ? self->fs.dir : self->disk.path);
+	fsync(self->rig.img.fd);
 	rig_dirty_all(&self->rig, &self->rng);
+	return true;
 }
 
-FIXTURE_TEARDOWN(fail_device)
+static void failing_close(struct failing *self)
 {
 	flaky_set_all(&self->disk, FLAKY_PASS, 0);
 	rig_drop(&self->rig);
@@ -83,7 +71,7 @@ static uint64_t on_device(struct __test_metadata *_metadata,
 }
 
 static void break_pages(struct __test_metadata *_metadata,
-			FIXTURE_DATA(fail_device) *self, size_t page, size_t nr,
+			struct failing *self, size_t page, size_t nr,
 			enum flaky_what what)
 {
 	struct flaky_part part = { .what = what, .length = nr * page_size() };
@@ -97,14 +85,14 @@ static void break_pages(struct __test_metadata *_metadata,
 }
 
 static void repair(struct __test_metadata *_metadata,
-		   FIXTURE_DATA(fail_device) *self)
+		   struct failing *self)
 {
 	ASSERT_EQ(0, flaky_set_all(&self->disk, FLAKY_PASS, 0));
 }
 
 /* After a failed pass: nothing lost, and the next pass completes it. */
 static void completes(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(fail_device) *self)
+		      struct failing *self)
 {
 	struct rig *rig = &self->rig;
 
@@ -115,7 +103,8 @@ static void completes(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, cached_pages(rig->img.fd));
 }
 
-TEST_F(fail_device, a_page_a_write)
+static void a_page_a_write(struct __test_metadata *_metadata,
+		struct failing *self)
 {
 	static const uint32_t windows[] = { 1, 2, 16 };
 	struct rig *rig = &self->rig;
@@ -144,7 +133,8 @@ TEST_F(fail_device, a_page_a_write)
 	}
 }
 
-TEST_F(fail_device, many_pages_a_write)
+static void many_pages_a_write(struct __test_metadata *_metadata,
+		struct failing *self)
 {
 	static const uint32_t extents[] = { 0, 7, 64 };
 	struct rig *rig = &self->rig;
@@ -172,7 +162,8 @@ TEST_F(fail_device, many_pages_a_write)
 	}
 }
 
-TEST_F(fail_device, bridges_over_what_breaks)
+static void bridges_over_what_breaks(struct __test_metadata *_metadata,
+		struct failing *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_save save = save_args(&rig->r, 0, PAGES);
@@ -194,13 +185,12 @@ TEST_F(fail_device, bridges_over_what_breaks)
 	completes(_metadata, self);
 }
 
-TEST_F(fail_device, nothing_works)
+static void nothing_works(struct __test_metadata *_metadata,
+		struct failing *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_save save = save_args(&rig->r, 0, PAGES);
 
-	if (variant->fstype)
-		SKIP(return, "would take the file system with it");
 	ASSERT_EQ(0, flaky_set_all(&self->disk, FLAKY_ERROR, 0));
 	EXPECT_EQ(-EIO, save_pass(&rig->r, &save));
 	EXPECT_EQ(0, save.out_error_page);
@@ -212,7 +202,7 @@ TEST_F(fail_device, nothing_works)
 
 static void *exchange_tables(void *arg)
 {
-	FIXTURE_DATA(fail_device) *self = arg;
+	struct failing *self = arg;
 	struct flaky_part part = {
 		.offset = RIG_HEAD + BAD * page_size(),
 		.length = 20 * page_size(),
@@ -228,15 +218,14 @@ static void *exchange_tables(void *arg)
 	return NULL;
 }
 
-TEST_F(fail_device, now_and_then)
+static void now_and_then(struct __test_metadata *_metadata,
+		struct failing *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_save save;
 	int failed = 0, i, err;
 	pthread_t thread;
 
-	if (variant->fstype)
-		SKIP(return, "the raw device shows it");
 	ASSERT_EQ(0, pthread_create(&thread, NULL, exchange_tables, self));
 	for (i = 0; i < 20; i++) {
 		save = save_args(&rig->r, 0, PAGES);
@@ -255,7 +244,8 @@ TEST_F(fail_device, now_and_then)
 	completes(_metadata, self);
 }
 
-TEST_F(fail_device, a_load)
+static void a_load(struct __test_metadata *_metadata,
+		struct failing *self)
 {
 	static const uint32_t extents[] = { 1, 16, 0 };
 	struct rig *rig = &self->rig;
@@ -284,6 +274,97 @@ TEST_F(fail_device, a_load)
 		EXPECT_EQ(0, load_pass(&rig->r, &load));
 		EXPECT_EQ(0, model_check(&rig->m)) TH_LOG("%s", rig->m.why);
 	}
+}
+
+/* ---- the raw device ---- */
+
+FIXTURE(fail_device) {
+	struct failing failing;
+};
+
+FIXTURE_VARIANT(fail_device) {
+	uint32_t flags;
+};
+
+FIXTURE_VARIANT_ADD(fail_device, plain) { 0 };
+FIXTURE_VARIANT_ADD(fail_device, pin) { MAPPED_RAM_REGION_PIN };
+
+FIXTURE_SETUP(fail_device)
+{
+	if (!failing_open(&self->failing, NULL, variant->flags))
+		SKIP(return, "no device-mapper");
+}
+
+FIXTURE_TEARDOWN(fail_device)
+{
+	failing_close(&self->failing);
+}
+
+TEST_F(fail_device, a_page_a_write)
+{
+	a_page_a_write(_metadata, &self->failing);
+}
+
+TEST_F(fail_device, many_pages_a_write)
+{
+	many_pages_a_write(_metadata, &self->failing);
+}
+
+TEST_F(fail_device, bridges_over_what_breaks)
+{
+	bridges_over_what_breaks(_metadata, &self->failing);
+}
+
+TEST_F(fail_device, nothing_works)
+{
+	nothing_works(_metadata, &self->failing);
+}
+
+TEST_F(fail_device, now_and_then)
+{
+	now_and_then(_metadata, &self->failing);
+}
+
+TEST_F(fail_device, a_load)
+{
+	a_load(_metadata, &self->failing);
+}
+
+/* ---- below a file system ---- */
+
+FIXTURE(fail_fs_device) {
+	struct failing failing;
+};
+
+FIXTURE_VARIANT(fail_fs_device) {
+	const char *fstype;
+};
+
+FIXTURE_VARIANT_ADD(fail_fs_device, ext4) { "ext4" };
+FIXTURE_VARIANT_ADD(fail_fs_device, xfs) { "xfs" };
+
+FIXTURE_SETUP(fail_fs_device)
+{
+	if (!failing_open(&self->failing, variant->fstype, 0))
+		SKIP(return, "no device-mapper, or no %s", variant->fstype);
+}
+
+FIXTURE_TEARDOWN(fail_fs_device)
+{
+	failing_close(&self->failing);
+}
+
+static void all_parts(struct __test_metadata *_metadata, struct failing *self)
+{
+	STEP(a_page_a_write);
+	STEP(many_pages_a_write);
+	STEP(bridges_over_what_breaks);
+	STEP(a_load);
+}
+
+TEST_F(fail_fs_device, data_blocks)
+{
+	all_parts(_metadata, &self->failing);
 }
 
 TEST_HARNESS_MAIN

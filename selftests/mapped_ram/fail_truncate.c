@@ -87,7 +87,8 @@ static void completes(struct __test_metadata *_metadata, struct rig *rig)
 	EXPECT_EQ(PAGES, bits_count(rig->r.file, 0, PAGES));
 }
 
-TEST_F(fail_truncate, before_the_first_pass)
+static void before_the_first_pass(struct __test_metadata *_metadata,
+		FIXTURE_DATA(fail_truncate) *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_save save = save_args(&rig->r, 0, PAGES);
@@ -99,7 +100,8 @@ TEST_F(fail_truncate, before_the_first_pass)
 	completes(_metadata, rig);
 }
 
-TEST_F(fail_truncate, between_passes)
+static void between_passes(struct __test_metadata *_metadata,
+		FIXTURE_DATA(fail_truncate) *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_save save;
@@ -121,7 +123,8 @@ TEST_F(fail_truncate, between_passes)
 	completes(_metadata, rig);
 }
 
-TEST_F(fail_truncate, behind_the_range)
+static void behind_the_range(struct __test_metadata *_metadata,
+		FIXTURE_DATA(fail_truncate) *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_save save = save_args(&rig->r, 10, CUT - 10);
@@ -136,7 +139,8 @@ TEST_F(fail_truncate, behind_the_range)
 	completes(_metadata, rig);
 }
 
-TEST_F(fail_truncate, to_nothing)
+static void to_nothing(struct __test_metadata *_metadata,
+		FIXTURE_DATA(fail_truncate) *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_save save = save_args(&rig->r, 0, PAGES);
@@ -204,14 +208,31 @@ static void during_a_pass(struct __test_metadata *_metadata,
 	completes(_metadata, rig);
 }
 
-TEST_F(fail_truncate, in_the_middle_of_a_pass)
+static void in_the_middle_of_a_pass(struct __test_metadata *_metadata,
+		FIXTURE_DATA(fail_truncate) *self)
 {
 	during_a_pass(_metadata, self, 150);
 }
 
-TEST_F(fail_truncate, under_a_pass)
+static void under_a_pass(struct __test_metadata *_metadata,
+		FIXTURE_DATA(fail_truncate) *self)
 {
 	during_a_pass(_metadata, self, 3);
+}
+
+TEST_F(fail_truncate, cut_short)
+{
+	STEP(before_the_first_pass);
+	rig_dirty_all(&self->rig, &self->rng);
+	STEP(between_passes);
+	rig_dirty_all(&self->rig, &self->rng);
+	STEP(behind_the_range);
+	rig_dirty_all(&self->rig, &self->rng);
+	STEP(to_nothing);
+	rig_dirty_all(&self->rig, &self->rng);
+	STEP(in_the_middle_of_a_pass);
+	rig_dirty_all(&self->rig, &self->rng);
+	STEP(under_a_pass);
 }
 
 TEST_HARNESS_MAIN

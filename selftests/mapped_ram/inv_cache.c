@@ -57,7 +57,8 @@ static ssize_t read_pages(const struct rig *rig, void *buf)
 	return pread(rig->img.fd, buf, PAGES * page_size(), RIG_HEAD);
 }
 
-TEST_F(inv_cache, read_before)
+static void read_before(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_cache) *self)
 {
 	struct rig *rig = &self->rig;
 	ssize_t length = PAGES * page_size();
@@ -71,7 +72,8 @@ TEST_F(inv_cache, read_before)
 	EXPECT_EQ(0, memcmp(self->buf, rig->m.mem, length));
 }
 
-TEST_F(inv_cache, written_before)
+static void written_before(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_cache) *self)
 {
 	struct rig *rig = &self->rig;
 	ssize_t length = PAGES * page_size();
@@ -85,7 +87,8 @@ TEST_F(inv_cache, written_before)
 	EXPECT_EQ(0, model_check(&rig->m)) TH_LOG("%s", rig->m.why);
 }
 
-TEST_F(inv_cache, mapped)
+static void mapped(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_cache) *self)
 {
 	struct rig *rig = &self->rig;
 	size_t length = PAGES * page_size(), i;
@@ -98,14 +101,15 @@ TEST_F(inv_cache, mapped)
 	ASSERT_EQ(0, madvise((void *)map, length, MADV_RANDOM));
 	for (i = 0; i < PAGES; i++)
 		sum += map[i * page_size()];
-	ASSERT_EQ(PAGES * IMAGE_FILL, sum);
+	EXPECT_LT(0, sum);
 	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
 	EXPECT_EQ(0, cached_pages(rig->img.fd));
 	EXPECT_EQ(0, memcmp((void *)map, rig->m.mem, length));
 	munmap((void *)map, length);
 }
 
-TEST_F(inv_cache, what_is_around_the_range_may_stay)
+static void around_the_range(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_cache) *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_save save = save_args(&rig->r, 50, 100);
@@ -114,9 +118,12 @@ TEST_F(inv_cache, what_is_around_the_range_may_stay)
 	ASSERT_EQ(length, read_pages(rig, self->buf));
 	ASSERT_EQ(0, rig_save(rig, &save)) TH_LOG("%s", rig->m.why);
 	EXPECT_LE(cached_pages(rig->img.fd), PAGES - 100);
+	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
+	EXPECT_EQ(0, cached_pages(rig->img.fd));
 }
 
-TEST_F(inv_cache, load_reads_what_was_just_written)
+static void load_reads_what_was_just_written(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_cache) *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_load load = load_args(&rig->r, 0, PAGES);
@@ -130,6 +137,18 @@ TEST_F(inv_cache, load_reads_what_was_just_written)
 	ASSERT_EQ(0, load_pass(&rig->r, &load));
 	EXPECT_EQ(0, memcmp(rig->mem.addr, self->buf, length));
 	EXPECT_EQ(0, cached_pages(rig->img.fd));
+}
+
+TEST_F(inv_cache, stays_empty)
+{
+	STEP(read_before);
+	rig_dirty_all(&self->rig, &self->rng);
+	STEP(written_before);
+	rig_dirty_all(&self->rig, &self->rng);
+	STEP(mapped);
+	rig_dirty_all(&self->rig, &self->rng);
+	STEP(around_the_range);
+	STEP(load_reads_what_was_just_written);
 }
 
 TEST_HARNESS_MAIN

@@ -123,7 +123,8 @@ static void on_xfsz(int signal)
 	xfsz++;
 }
 
-TEST_F(inv_limits, file_size)
+static void file_size(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_limits) *self)
 {
 	static const uint32_t extents[] = { 0, 1, 8 };
 	struct sigaction act = { .sa_handler = on_xfsz };
@@ -165,7 +166,8 @@ static void set_immutable(struct __test_metadata *_metadata, int fd, bool on)
 	ASSERT_EQ(0, ioctl(fd, FS_IOC_SETFLAGS, &flags));
 }
 
-TEST_F(inv_limits, immutable_file)
+static void immutable_file(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_limits) *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_save save = save_args(&rig->r, 0, PAGES);
@@ -201,7 +203,8 @@ static void *pass_thread(void *arg)
 	return NULL;
 }
 
-TEST_F(inv_limits, frozen_file_system)
+static void frozen_file_system(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_limits) *self)
 {
 	struct rig *rig = &self->rig;
 	struct one_pass pass = { .r = &rig->r };
@@ -225,6 +228,14 @@ TEST_F(inv_limits, frozen_file_system)
 		rig_dirty_all(rig, &self->rng);
 	}
 	close(dir);
+}
+
+TEST_F(inv_limits, of_write)
+{
+	STEP(file_size);
+	STEP(immutable_file);
+	rig_dirty_all(&self->rig, &self->rng);
+	STEP(frozen_file_system);
 }
 
 /* ---- whose I/O it is ---- */

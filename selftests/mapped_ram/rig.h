@@ -9,6 +9,16 @@
 #include "common.h"
 #include "flaky.h"
 
+/*
+ * A part of a test, a function of _metadata and self. Tests that need a file
+ * system of their own do all their parts on one: making it is what takes long.
+ */
+#define STEP(_part)							\
+	do {								\
+		TH_LOG("%s", #_part);					\
+		_part(_metadata, self);					\
+	} while (0)
+
 /* Where the region starts in the image, and what lies behind it */
 #define RIG_HEAD	MIB
 #define RIG_TAIL	(64 * KIB)

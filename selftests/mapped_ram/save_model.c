@@ -13,7 +13,7 @@
 #include "harness.h"
 
 #define MIN_CHOICE	(256 * KIB)	/* of max_extent */
-#define PASSES		4
+#define PASSES		4	/* fewer for much memory */
 #define TAIL	(64 * KIB)	/* image behind the region */
 
 static bool page_is_zero(const uint8_t *page, size_t size)
@@ -191,8 +191,8 @@ static void one_shape(struct __test_metadata *_metadata,
 				offset, shape->page_size, 0));
 	need_model(&m, &r, &img);
 
-	for (pass = 0; pass < PASSES; pass++) {
-		model_dirty_some(&m, &self->rng, pass ? 10 + 20 * pass : 95);
+	for (pass = 0; pass < (shape->length > 2 * MIB ? 2 : PASSES); pass++) {
+		model_dirty_some(&m, &self->rng, pass ? 10 + 20 * pass : 90);
 		/* dirty bits of pages that did not change */
 		for (i = 0; i < 5; i++) {
 			page = rng_below(&self->rng, r.nr_pages);

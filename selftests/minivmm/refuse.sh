@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Proves that the checks of live.sh can fail: one wrong byte in the image, in
 # the processor's state, or in the dump is noticed by each check that must
-# notice it. And that an image is one only between its commit and the next
-# save: never after a kill, never cut short.
+# notice it, and cached pages are counted. And that an image is one only
+# between its commit and the next save: never after a kill, never cut short.
 set -u
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -95,6 +95,16 @@ flip "$image" $offset
 : >"$work/log"
 restore
 ok $? "all of it put back: an image"
+
+# The module drops what it finds cached, so another engine restores
+: >"$work/log"
+dd if="$image" iflag=nocache count=0 status=none	# what flip read
+restore && is restore cached_pages -eq 0
+status=$?
+cat "$image" >/dev/null
+[ $status -eq 0 ] && restore --engine pwrite &&
+	is restore cached_pages -eq $((($(stat -c %s "$image") + 4095) / 4096))
+ok $? "pages of the image in the page cache are counted"
 
 : >"$work/log"
 cp --sparse=always "$image" "$work/whole"

@@ -123,7 +123,59 @@ for engine in $(engines); do
 	done
 done
 
+# Two jobs on one image
+rm -f "$T/image"
+"$TOOL" save --region "ram=$big" "$T/image" >/dev/null
+start "$T/image2" save --engine pwrite "${slow[@]}" --region "ram=$big" "$T/image2"
+first=$pid
+for job in "save --force --region ram=$S/mem" "verify" "restore --region ram=$S/r"; do
+	# shellcheck disable=SC2086 # a command and its arguments
+	fails 1 'in use' "${job%% *} an image that is being saved" $job "$T/image2"
+done
+kill -0 $first
+result $? "the save was still running"
+pid=$first status=0
+finish
+[ "$status" -eq 0 ] && run verify "$T/image2" && went_well &&
+	grep -q ' 65536 pages read' "$T/out"
+result $? "and it ends well"
+start "$S/r" restore --engine pwrite "${slow[@]}" --region "ram=$S/r" "$T/image2"
+first=$pid
+fails 1 'in use' "save over an image that is being restored" \
+	save --region "ram=$S/mem" "$T/image2"
+works "verify an image that is being restored" verify "$T/image2"
+pid=$first status=0
+finish
+[ "$status" -eq 0 ] && cmp "$big" "$S/r" >"$T/out"
+result $? "and the restore ends well"
+rm -f "$S/r" "$T/image2"
+
+# Closed and broken outputs
+cp "$S/mem" "$S/mem2"
+ran="save >&- 2>&- <&-" status=0
+"$TOOL" save --region "ram=$S/mem2" "$T/image2" >&- 2>&- <&- || status=$?
+[ "$status" -eq 0 ] && cmp "$S/mem" "$S/mem2" && run verify "$T/image2" && went_well
+result $? "save without stdin, stdout and stderr: nothing ends up in a file"
+ran="restore >&- 2>&- <&-" status=0
+"$TOOL" restore --region "ram=$S/r" "$T/image2" >&- 2>&- <&- || status=$?
+[ "$status" -eq 0 ] && cmp "$S/mem" "$S/r"
+result $? "restore without stdin, stdout and stderr: nothing ends up in memory"
+rm -f "$S/r" "$T/image2"
+ran="save over the size limit 2>&1 | :" status=0
+(
+	sleep 0.5
+	ulimit -f 100
+	"$TOOL" save --region "ram=$S/mem" "$T/image2" 2>&1
+	echo $? >"$T/status"
+) | :
+while [ ! -s "$T/status" ]; do
+	sleep 0.1
+done
+[ "$(cat "$T/status")" -eq 1 ] && [ ! -e "$T/image2" ]
+result $? "an error that nobody reads: the new image is gone all the same"
+
 # Ctrl-C as people press it
+rm -f "$T/image"
 rm -f "$T/image" "$T/typed"
 ran="script: save, Ctrl-C"
 (

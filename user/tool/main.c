@@ -3,9 +3,11 @@
  * mapped-ram: whole jobs on images of virtual machines' memory. This file only
  * finds the subcommand.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tool.h"
 
@@ -36,13 +38,36 @@ static const char help[] =
 "\n"
 "Exit status: 0 done, 1 failed, 2 the command line is wrong.\n";
 
+/*
+ * Without these three open, the first files of a job would take their numbers,
+ * and what is printed would end up in an image or in memory.
+ */
+static int open_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name;
 	size_t i;
 
-	/* A file size limit is an error to report (EFBIG), not a way to die. */
+	if (open_standard_files())
+		return TOOL_FAILED;
+	/*
+	 * A limit on file sizes and a reader that has gone away are errors,
+	 * not ways to die without cleaning up.
+	 */
 	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
 
 	if (argc < 2)
 		return tool_usage(NULL, "a command is missing");

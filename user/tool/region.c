@@ -134,6 +134,8 @@ static int map(struct region *r, int prot, int flags)
 {
 	void *addr = MAP_FAILED;
 
+	if (!r->length)
+		return 0;
 	if (r->length <= SIZE_MAX)
 		addr = mmap(NULL, r->length, prot, MAP_SHARED | flags, r->fd, 0);
 	else

@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "facts.h"
+#include "lock.h"
 #include "progress.h"
 #include "region.h"
 #include "tool.h"
@@ -148,6 +149,9 @@ static int restore_region(struct restore *r, const struct region *region)
 	struct mram_error err = { 0 };
 	int ret;
 
+	/* QEMU has blocks that are empty, and nobody can map those. */
+	if (!region->length)
+		return 0;
 	ret = mram_image_restore(r->facts.image, region->block, region->addr,
 				 region->length, &r->opts, &stats, &err);
 	if (ret)
@@ -165,7 +169,8 @@ static int run(struct restore *r)
 	uint64_t start = tool_now();
 	size_t i;
 
-	if (facts_gather(&r->facts, r->image) || check_names(r) ||
+	if (lock_image(r->image, IMAGE_READ) ||
+	    facts_gather(&r->facts, r->image) || check_names(r) ||
 	    match_blocks(r) || open_targets(r))
 		return TOOL_FAILED;
 	for (i = 0; i < r->regions.count; i++)
@@ -176,7 +181,8 @@ static int run(struct restore *r)
 	       (unsigned long long)r->total.read,
 	       (unsigned long long)r->total.zero,
 	       (unsigned long long)r->total.ios,
-	       tool_format_size(r->total.bytes).text, r->total.engine,
+	       tool_format_size(r->total.bytes).text,
+	       r->total.engine ? r->total.engine : "none",
 	       tool_seconds(tool_now() - start));
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "lock.h"
 #include "target.h"
 #include "tool.h"
 
@@ -94,6 +95,8 @@ static int check_existing(struct target *t, const struct regions *rs,
 	if (r)
 		return tool_fail("%s is the memory of region '%s'; the image needs a file of its own",
 				 t->path, r->name);
+	if (lock_image(t->path, IMAGE_WRITE))
+		return TOOL_FAILED;
 	t->held_image = holds_image(t->path);
 	if (force || t->held_image || (!t->is_block && !st.st_size))
 		return 0;
@@ -142,6 +145,8 @@ int target_check(struct target *t, const char *path, const struct regions *rs,
 		return TOOL_FAILED;
 	}
 	close(fd);
+	if (lock_image(path, IMAGE_WRITE))
+		return TOOL_FAILED;
 	return flush_directory(path);
 }
 

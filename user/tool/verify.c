@@ -16,6 +16,7 @@
 
 #include "cleanup.h"
 #include "facts.h"
+#include "lock.h"
 #include "progress.h"
 #include "tool.h"
 
@@ -260,7 +261,9 @@ int cmd_verify(int argc, char **argv)
 		return status;
 
 	cleanup_start(CLEANUP_ASK);
-	status = facts_gather(&v.facts, image);
+	status = lock_image(image, IMAGE_READ);
+	if (!status)
+		status = facts_gather(&v.facts, image);
 	if (!status)
 		status = verify(&v, json);
 	if (v.fd >= 0)

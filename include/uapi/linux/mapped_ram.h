@@ -245,7 +245,11 @@ struct mapped_ram_region_remove {
  *
  * A regular file must already be as long as the range's end in it, so that a
  * file cut short is noticed. If it is shorter, the pages beyond its end are
- * marked dirty, their file bits cleared, and ENODATA returned.
+ * marked dirty, their file bits cleared, and ENODATA returned. If it is cut
+ * short during the pass, nobody can tell any more what is left of it: that
+ * happens to all pages of all regions. (A cut that is made up for at once by
+ * the write of the file's very last page is not noticed; a file that is longer
+ * than its last region has no such page.)
  *
  * Errors before the pass, outputs untouched: EINVAL (@nr_pages 0, @window or
  * @max_extent out of range or not a multiple of the page size, @bridge too

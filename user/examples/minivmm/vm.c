@@ -34,10 +34,17 @@ static void kick(int signal)
 	running->immediate_exit = 1;
 }
 
+/*
+ * KVM_CREATE_VM gives up when a signal is pending, and io_uring's completions,
+ * which an engine may have under way in this thread, look like one to it.
+ */
 static int vm_ioctl(int fd, unsigned long request, const char *name, void *arg)
 {
-	int ret = ioctl(fd, request, arg);
+	int ret;
 
+	do {
+		ret = ioctl(fd, request, arg);
+	} while (ret < 0 && errno == EINTR);
 	if (ret < 0)
 		die("%s: %s", name, strerror(errno));
 	return ret;
