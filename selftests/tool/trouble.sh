@@ -9,7 +9,7 @@
 # So much memory and so small I/Os that a pass takes long enough to end it.
 slow=(--window 1 --max-extent 4K)
 big=$S/big
-seq -f 'page after page %.0f' 1 99999999 | head -c 256M >"$big"
+seq -f 'page after page %.0f' 1 99999999 | head -c 96M >"$big"
 memory "$S/mem" 1024 trouble
 
 # start NAME ARGUMENT...: in the background, as from a shell with job control,
@@ -88,7 +88,7 @@ for engine in $(engines); do
 		sleep 0.1
 	done
 	finish
-	went_well && grep -q ' 65536 pages written, 0 zero' "$T/out"
+	went_well && grep -q ' 24576 pages written, 0 zero' "$T/out"
 	result $? "SIGSTOP and SIGCONT change nothing: $engine"
 
 	# Restore: what it made is gone.
@@ -98,12 +98,12 @@ for engine in $(engines); do
 	finish
 	failed_with 130 'interrupted' && [ ! -e "$S/r" ]
 	result $? "SIGINT in a restore: the new file is gone: $engine"
-	truncate -s 256M "$S/r"
+	truncate -s 96M "$S/r"
 	start "$S/r" restore --engine "$engine" "${slow[@]}" \
 		--region "ram=$S/r" "$T/image"
 	kill -s INT $pid
 	finish
-	failed_with 130 'interrupted' && [ "$(stat -c %s "$S/r")" -eq 268435456 ]
+	failed_with 130 'interrupted' && [ "$(stat -c %s "$S/r")" -eq 100663296 ]
 	result $? "SIGINT in a restore: a file that was there stays: $engine"
 	rm -f "$S/r"
 
@@ -137,7 +137,7 @@ result $? "the save was still running"
 pid=$first status=0
 finish
 [ "$status" -eq 0 ] && run verify "$T/image2" && went_well &&
-	grep -q ' 65536 pages read' "$T/out"
+	grep -q ' 24576 pages read' "$T/out"
 result $? "and it ends well"
 start "$S/r" restore --engine pwrite "${slow[@]}" --region "ram=$S/r" "$T/image2"
 first=$pid

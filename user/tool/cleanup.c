@@ -5,6 +5,7 @@
  * whole.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,15 +28,33 @@ static struct made_file *volatile made_files;
 static volatile sig_atomic_t got_signal;
 static volatile sig_atomic_t die_at_once;
 
+/*
+ * Emptied first: the kernel lets go of a file that io_uring worked on only some
+ * time after the ring is closed, and a full disk should have its room back now.
+ */
+static void remove_made_file(const struct made_file *f)
+{
+	struct stat st;
+	int fd, ret;
+
+	fd = open(f->path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (!fstat(fd, &st) && st.st_dev == f->dev && st.st_ino == f->ino) {
+		unlink(f->path);
+		/* What cannot be emptied goes a little later. */
+		ret = ftruncate(fd, 0);
+		(void)ret;
+	}
+	close(fd);
+}
+
 static void remove_made_files(void)
 {
 	const struct made_file *f;
-	struct stat st;
 
 	for (f = made_files; f; f = f->next)
-		if (!lstat(f->path, &st) && st.st_dev == f->dev &&
-		    st.st_ino == f->ino)
-			unlink(f->path);
+		remove_made_file(f);
 }
 
 /* For handlers: no stdio there. */
