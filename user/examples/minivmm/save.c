@@ -153,7 +153,8 @@ int save_live(const struct options *o)
 	struct save s = { .o = o };
 	struct mram_error err;
 	const char *engine;
-	uint64_t stopped;
+	uint64_t stopped, downtime;
+	int ret;
 
 	ram_allocate(&s.vm.ram, o->mem_mib, o->ram);
 	open_session(&s);
@@ -181,6 +182,10 @@ int save_live(const struct options *o)
 	add_state(&s);
 	if (mram_session_commit(s.session, &err))
 		die("%s", err.message);
+	downtime = now_ns() - stopped;
 
-	return look_back(&s, engine, now_ns() - stopped);
+	ret = look_back(&s, engine, downtime);
+	mram_kvm_tracker_close(s.tracker);
+	mram_session_close(s.session);
+	return ret;
 }
