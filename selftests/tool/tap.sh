@@ -3,7 +3,7 @@
 # What the tests of the tool share: TAP, running the tool, memory to save.
 # Sourced, never run.
 #
-#   TOOL            the binary (build/user/mapped-ram)
+#   TOOL            the binary (build/user/mapped-ram, or what is installed)
 #   MRAM_TEST_DIR   where to work (a directory in $TMPDIR or /tmp)
 #   MRAM_TEST_BLKDEV  a block device that may be overwritten; without it what
 #                   needs one is skipped
@@ -13,8 +13,10 @@
 set -u
 export LC_ALL=C
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-TOOL=$(readlink -f "${TOOL:-$HERE/../../build/user/mapped-ram}")
 PATH=$PATH:/usr/sbin:/sbin
+built=$HERE/../../build/user/mapped-ram
+[ -x "$built" ] || built=$(command -v mapped-ram)
+TOOL=$(readlink -f "${TOOL:-$built}")
 
 if [ ! -x "$TOOL" ]; then
 	echo "TAP version 13"

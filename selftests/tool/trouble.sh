@@ -203,6 +203,15 @@ for engine in $(engines); do
 	finish
 	failed_with 1 "'ram'.*offset [0-9]+|'ram'.*page [0-9]+" && [ ! -e "$T/image" ]
 	result $? "memory that is cut short: $engine"
+	"$TOOL" save --region "ram=$S/mem" "$T/old" >/dev/null
+	cp "$big" "$S/cut"
+	start "$T/old" save --engine "$engine" "${slow[@]}" \
+		--region "ram=$S/cut" "$T/old"
+	truncate -s 1M "$S/cut"
+	finish
+	failed_with 1 "'ram'.*offset [0-9]+|'ram'.*page [0-9]+" &&
+		[ -e "$T/old" ] && [ ! -s "$T/old" ]
+	result $? "memory that is cut short, over an image: $engine"
 done
 rm -f "$S/cut"
 

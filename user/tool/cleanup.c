@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Signals, and the files that a failed job takes away again. What handlers
+ * Signals, and the files that a failed job removes or empties. What handlers
  * touch is written so that a signal between any two instructions finds it
  * whole.
  */
@@ -17,44 +17,46 @@
 #include "region.h"
 #include "tool.h"
 
-struct made_file {
-	struct made_file *next;
+struct mess {
+	struct mess *next;
 	const char *path;
 	dev_t dev;
 	ino_t ino;
+	bool keep;
 };
 
-static struct made_file *volatile made_files;
+static struct mess *volatile messes;
 static volatile sig_atomic_t got_signal;
 static volatile sig_atomic_t die_at_once;
 
 /*
- * Emptied first: the kernel lets go of a file that io_uring worked on only some
- * time after the ring is closed, and a full disk should have its room back now.
+ * Also what is removed is emptied: the kernel lets go of a file that io_uring
+ * worked on only some time after the ring is closed, and a full disk should
+ * have its room back now.
  */
-static void remove_made_file(const struct made_file *f)
+static void clean_up(const struct mess *m)
 {
 	struct stat st;
 	int fd, ret;
 
-	fd = open(f->path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	fd = open(m->path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	if (!fstat(fd, &st) && st.st_dev == f->dev && st.st_ino == f->ino) {
-		unlink(f->path);
-		/* What cannot be emptied goes a little later. */
+	if (!fstat(fd, &st) && st.st_dev == m->dev && st.st_ino == m->ino) {
 		ret = ftruncate(fd, 0);
+		if (!m->keep)
+			ret = unlink(m->path);
 		(void)ret;
 	}
 	close(fd);
 }
 
-static void remove_made_files(void)
+static void clean_all_up(void)
 {
-	const struct made_file *f;
+	const struct mess *m;
 
-	for (f = made_files; f; f = f->next)
-		remove_made_file(f);
+	for (m = messes; m; m = m->next)
+		clean_up(m);
 }
 
 /* For handlers: no stdio there. */
@@ -98,7 +100,7 @@ static void on_signal(int sig)
 		return;
 	}
 	progress_erase_in_signal();
-	remove_made_files();
+	clean_all_up();
 	put("mapped-ram: interrupted\n");
 	die_of(sig);
 }
@@ -115,7 +117,7 @@ static void on_bus_error(int sig, siginfo_t *info, void *context)
 	if (!r)
 		die_of(sig);
 	progress_erase_in_signal();
-	remove_made_files();
+	clean_all_up();
 	put("mapped-ram: region '");
 	put(r->name);
 	put("': ");
@@ -151,36 +153,51 @@ bool cleanup_interrupted(void)
 	return got_signal;
 }
 
+static int add(const char *path, const struct stat *st, bool keep)
+{
+	struct mess *m = malloc(sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	m->path = path;
+	m->dev = st->st_dev;
+	m->ino = st->st_ino;
+	m->keep = keep;
+	m->next = messes;
+	messes = m;
+	return 0;
+}
+
 int cleanup_add_file(const char *path, int fd)
 {
-	struct made_file *f = malloc(sizeof(*f));
+	struct stat st;
+	int ret;
+
+	ret = fstat(fd, &st) ? -errno : add(path, &st, false);
+	if (!ret)
+		return 0;
+	unlink(path);
+	return tool_fail("%s: %s", path, strerror(-ret));
+}
+
+int cleanup_add_spoilt(const char *path)
+{
 	struct stat st;
 
-	if (!f || fstat(fd, &st)) {
-		tool_fail("%s: %s", path, strerror(errno));
-		free(f);
-		unlink(path);
-		return TOOL_FAILED;
-	}
-	f->path = path;
-	f->dev = st.st_dev;
-	f->ino = st.st_ino;
-	f->next = made_files;
-	made_files = f;
-	return 0;
+	return stat(path, &st) ? -errno : add(path, &st, true);
 }
 
 int cleanup_end(int status)
 {
-	struct made_file *f;
+	struct mess *m;
 
 	/* From here on there is nothing left to do in order. */
 	die_at_once = 1;
 	if (status)
-		remove_made_files();
-	while ((f = made_files)) {
-		made_files = f->next;
-		free(f);
+		clean_all_up();
+	while ((m = messes)) {
+		messes = m->next;
+		free(m);
 	}
 	if (status && got_signal)
 		die_of(got_signal);

@@ -35,8 +35,18 @@ bool cleanup_interrupted(void);
 int cleanup_add_file(const char *path, int fd);
 
 /**
+ * cleanup_add_spoilt - this job has begun to overwrite this file
+ * @path: must stay valid
+ *
+ * Failure leaves it there, but empty.
+ *
+ * Return: 0, or a negative errno
+ */
+int cleanup_add_spoilt(const char *path);
+
+/**
  * cleanup_end - the job is over
- * @status: its exit status; unless it is 0 the files are taken away
+ * @status: its exit status; unless it is 0 files are removed and emptied
  *
  * After a failure that a signal caused, the tool dies of that signal, so that
  * shells and make see what happened.

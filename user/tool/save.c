@@ -154,9 +154,9 @@ static int save(struct save *s, struct mram_session *session,
 		ret = mram_session_begin(session, err);
 	if (ret)
 		return ret;
-	s->target.begun = true;
-
-	ret = mram_session_mark_dirty(session, -1, 0, MRAM_ALL, err);
+	ret = target_begun(&s->target);
+	if (!ret)
+		ret = mram_session_mark_dirty(session, -1, 0, MRAM_ALL, err);
 	if (ret)
 		return ret;
 	dirty = mram_session_count_dirty(session, -1);

@@ -171,6 +171,13 @@ static int zero_start(const char *path)
 	return ret;
 }
 
+int target_begun(struct target *t)
+{
+	t->begun = true;
+	/* For the ways to end that do not come by target_abandon(). */
+	return t->created || t->is_block ? 0 : cleanup_add_spoilt(t->path);
+}
+
 void target_abandon(const struct target *t)
 {
 	int ret = 0;

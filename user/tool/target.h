@@ -16,7 +16,7 @@
  * @created: the file is new
  * @is_block: it is a block device
  * @held_image: it held an image before
- * @begun: what it held before is gone; set by save
+ * @begun: what it held before is gone
  */
 struct target {
 	const char *path;
@@ -37,7 +37,14 @@ int target_check(struct target *t, const char *path, const struct regions *rs,
 		 bool force);
 
 /**
- * target_abandon - the job failed
+ * target_begun - the library has begun to overwrite the image
+ *
+ * Return: 0, or a negative errno
+ */
+int target_begun(struct target *t);
+
+/**
+ * target_abandon - the job failed, and the library has closed the image
  *
  * What is left of an image that was overwritten in part is worth nothing, so
  * a file is emptied and the start of a device zeroed. Then a later save needs
