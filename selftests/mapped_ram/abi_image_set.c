@@ -362,7 +362,6 @@ TEST_F(abi_image_set, file_too_short)
 TEST_F(abi_image_set, replaced)
 {
 	struct mapped_ram_image_set set = abi_image_set(&self->rig);
-	uint8_t *page = malloc(page_size());
 	struct model m;
 	int fd = dup(self->file.fd);
 
@@ -385,7 +384,6 @@ TEST_F(abi_image_set, replaced)
 	memcpy(self->rig.m.dirty, m.dirty, self->rig.r.bitmap_size);
 	memcpy(self->rig.m.file, m.file, self->rig.r.bitmap_size);
 	model_free(&m);
-	free(page);
 }
 
 TEST_HARNESS_MAIN

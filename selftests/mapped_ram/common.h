@@ -230,6 +230,18 @@ long meminfo_kb(const char *name);
 long vmstat(const char *name);
 /* Pages pinned at this moment by anybody: acquired - released */
 long pinned_pages(void);
+/* Waits until pinned_pages() is at most @pages; false after 5 s */
+bool pins_return_to(long pages);
+/* Runs a shell command line quietly; its exit status, or -errno */
+int shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The first line of what a command prints; "" when it fails */
+void shell_line(char *buf, size_t size, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+int write_file(const char *path, const char *text);
+bool have_program(const char *name);
+
+/* ---- frames.c: whether memory that is gone is free ---- */
+
 /*
  * The frames behind anonymous memory, to see after its end whether somebody
  * still holds some: references that are no pins are counted nowhere.
@@ -241,15 +253,6 @@ struct frames {
 struct frames *need_frames(const void *mem, size_t length);
 /* How many are still held, after up to 5 s; frees @f */
 long frames_held(struct frames *f);
-/* Waits until pinned_pages() is at most @pages; false after 5 s */
-bool pins_return_to(long pages);
-/* Runs a shell command line quietly; its exit status, or -errno */
-int shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* The first line of what a command prints; "" when it fails */
-void shell_line(char *buf, size_t size, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-int write_file(const char *path, const char *text);
-bool have_program(const char *name);
 
 /* ---- mount.c: file systems and loop devices of one test ---- */
 
