@@ -30,6 +30,11 @@ damage()
 {
 	rm -f "$bad"
 	cp --sparse=always "$T/image" "$bad"
+	put_hex "$1" "$2"
+}
+
+put_hex()
+{
 	printf '%b' "$(echo "$2" | sed 's/ //g; s/../\\x&/g')" |
 		dd of="$bad" bs=1 seek="$1" conv=notrunc status=none
 }
@@ -179,7 +184,31 @@ run verify "$bad"
 went_well && grep -q "1424 pages read" "$T/out"
 result $? "a bitmap of ones: every page is read"
 
-cmp "$T/image" "$T/image" && run verify "$T/image" && went_well
-result $? "the image itself is good"
+# QEMU has blocks without a page. One in front of the others moves them, but
+# only ram0 is put there: its record, bitmap and pages 1 MiB on.
+piece()
+{
+	dd if="$T/image" of="$bad" bs=4K iflag=skip_bytes,count_bytes \
+		oflag=seek_bytes conv=notrunc status=none \
+		skip="$1" count="$2" seek="$3"
+}
+
+run save --region "ram0=$S/mem" "$T/image"
+rm -f "$bad"
+piece 0 $block0 0
+put_hex $block0 "01 65 $(be64 0) 00000001 $(be64 4096) $(be64 127) $(be64 $pages0)"
+piece $block0 $((41 + 128)) $pages0
+put_hex $((pages0 + 25)) "$(be64 $((pages0 + 41))) $(be64 $((2 * pages0)))"
+piece $pages0 $(($(stat -c %s "$T/image") - pages0)) $((2 * pages0))
+run verify "$bad"
+went_well && grep -q '^2 blocks good: 400 pages read' "$T/out"
+result $? "an image with a block that is empty"
+run restore --region "e=$S/r0" --region "ram0=$S/r1" "$bad"
+went_well && [ -e "$S/r0" ] && [ ! -s "$S/r0" ] && cmp "$S/mem" "$S/r1"
+result $? "it can be restored"
+rm -f "$S/r0" "$S/r1"
+run restore --region "e=$S/r0" --skip ram0 "$bad"
+went_well && [ -e "$S/r0" ]
+result $? "the empty block alone, too"
 
 tap_end
