@@ -16,10 +16,7 @@
 #error "mapped_ram needs a 64-bit kernel"
 #endif
 
-/*
- * Looking at page tables with interrupts off is safe only where the kernel
- * does it itself in get_user_pages_fast(). Renamed in 6.10.
- */
+/* What finds pages that are in memory. Renamed in 6.10. */
 #if !defined(CONFIG_HAVE_FAST_GUP) && !defined(CONFIG_HAVE_GUP_FAST)
 #error "mapped_ram needs an architecture with a lockless get_user_pages_fast()"
 #endif
@@ -70,6 +67,16 @@ static inline void mram_write_end_inline(struct kiocb *iocb)
 {
 #ifndef MRAM_HAS_VFS_WRITE_FREEZE
 	mram_write_end_queued(iocb);
+#endif
+}
+
+/* How file systems said it before they said it of each mapping. */
+static inline bool mram_sb_stable_writes(struct super_block *sb)
+{
+#ifdef SB_I_STABLE_WRITES
+	return sb->s_iflags & SB_I_STABLE_WRITES;
+#else
+	return false;
 #endif
 }
 

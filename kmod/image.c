@@ -76,12 +76,14 @@ static int mram_image_align(struct mram_image *image)
  */
 static bool mram_image_stable(const struct mram_image *image)
 {
-	struct super_block *sb = image->inode->i_sb;
+	struct super_block *sb = image->data->i_sb;
 
-	if (mapping_stable_writes(image->file->f_mapping))
+	if (mapping_stable_writes(image->data->i_mapping))
 		return true;
 	if (image->block)
 		return bdev_stable_writes(I_BDEV(image->inode));
+	if (mram_sb_stable_writes(sb))
+		return true;
 	if (sb->s_magic == BTRFS_SUPER_MAGIC)
 		return true;
 	return sb->s_bdev && bdev_stable_writes(sb->s_bdev);
@@ -110,6 +112,8 @@ struct mram_image *mram_image_get(int fd, bool load)
 	image->inode = image->file->f_mapping->host;
 	image->load = load;
 	image->block = S_ISBLK(image->inode->i_mode);
+	image->data = image->block ? image->inode :
+				     d_real_inode(image->file->f_path.dentry);
 
 	ret = mram_image_check(image);
 	if (!ret)
@@ -172,7 +176,7 @@ bool mram_image_ends_before(const struct mram_image *image, loff_t pos)
  */
 bool mram_image_uncache(const struct mram_image *image, loff_t pos, loff_t end)
 {
-	struct address_space *mapping = image->file->f_mapping;
+	struct address_space *mapping = image->data->i_mapping;
 
 	if (!mapping->nrpages || !filemap_range_has_page(mapping, pos, end - 1))
 		return false;
@@ -209,14 +213,13 @@ static int mram_image_limit(const struct mram_image *image,
  * @iocb: @ki_complete set, the rest is filled in here
  * @iter: from or to where, and which of the two
  * @pos: where in the image
- * @size: how long a regular file must be for a write to be made
  *
  * Return: -EIOCBQUEUED when @iocb->ki_complete() will be called, which for a
  * write must call mram_image_rw_done(). Else the bytes moved, or an error, and
  * it will not be called.
  */
 ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
-		      struct iov_iter *iter, loff_t pos, loff_t size)
+		      struct iov_iter *iter, loff_t pos)
 {
 	void (*complete)(struct kiocb *iocb, long ret) = iocb->ki_complete;
 	ssize_t ret;
@@ -231,8 +234,6 @@ ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
 	if (iov_iter_rw(iter) == READ)
 		return vfs_iocb_iter_read(image->file, iocb, iter);
 
-	if (mram_image_ends_before(image, size))
-		return -ENODATA;
 	ret = mram_image_limit(image, iter, pos);
 	if (ret)
 		return ret;

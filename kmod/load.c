@@ -41,7 +41,7 @@ static int mram_load_pin(struct mram_pass *pass, unsigned long base,
 			 have - (ext->nr << shift));
 	if (ext->nr)
 		return 0;
-	return got == -EINTR || got == -ERESTARTSYS ? -EINTR : -EFAULT;
+	return mram_gup_result(got);
 }
 
 /* Read the chunk's pages that the image holds. */
@@ -87,7 +87,7 @@ static int mram_load_clear(unsigned long addr, unsigned long nr,
 	int i, got = pin_user_pages_fast(addr, nr, FOLL_WRITE, pages);
 
 	if (got <= 0)
-		return got == -EINTR || got == -ERESTARTSYS ? -EINTR : -EFAULT;
+		return mram_gup_result(got);
 	for (i = 0; i < got; i++)
 		clear_highpage(pages[i]);
 	unpin_user_pages_dirty_lock(pages, got, true);

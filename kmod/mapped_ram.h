@@ -48,7 +48,8 @@ struct mram_pins;
 /**
  * struct mram_image - the attached file
  * @file: our reference
- * @inode: what holds the data: of a block device not the device node's
+ * @inode: whose size counts: of a block device not the device node's
+ * @data: what holds the data: on a stacked file system the lower one's
  * @load: attached for reading
  * @block: a block device
  * @stable: pages must not change while they are written
@@ -60,6 +61,7 @@ struct mram_pins;
 struct mram_image {
 	struct file *file;
 	struct inode *inode;
+	struct inode *data;
 	bool load;
 	bool block;
 	bool stable;
@@ -75,6 +77,7 @@ struct mram_image {
  * @image: NULL, or what passes write to; fixed while @passes is not 0
  * @regions: by id
  * @passes: passes that run
+ * @cuts: how often a pass found the image cut short under it; without the lock
  */
 struct mram_session {
 	struct mutex lock;
@@ -82,6 +85,7 @@ struct mram_session {
 	struct mram_image *image;
 	struct xarray regions;
 	unsigned int passes;
+	atomic_t cuts;
 };
 
 /**
@@ -97,7 +101,7 @@ struct mram_session {
  * @pins: the pin cache of a region with MAPPED_RAM_REGION_PIN, else NULL
  * @users: passes that work on it; under the session's lock
  * @range_lock: guards @ranges
- * @ranges: the ranges that passes work on; they do not overlap
+ * @ranges: the ranges that passes work on or wait for, in order of arrival
  * @range_wait: for a range to become free
  */
 struct mram_region {
@@ -179,10 +183,11 @@ bool mram_image_ends_before(const struct mram_image *image, loff_t pos);
 bool mram_image_uncache(const struct mram_image *image, loff_t pos,
 			loff_t end);
 ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
-		      struct iov_iter *iter, loff_t pos, loff_t size);
+		      struct iov_iter *iter, loff_t pos);
 void mram_image_rw_done(struct kiocb *iocb);
 
 /* pages.c */
+long mram_gup_result(long ret);
 long mram_pages_get(unsigned long addr, unsigned long nr, struct page **pages);
 unsigned long mram_pages_get_present(unsigned long addr, unsigned long nr,
 				     struct page **pages);
@@ -198,7 +203,6 @@ long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
 struct mram_pins *mram_pins_new(struct mm_struct *mm, unsigned long addr,
 				unsigned long nr);
 void mram_pins_free(struct mram_pins *pins);
-void mram_pins_trim(struct mram_pins *pins);
 unsigned long mram_pins_get(struct mram_pins *pins, unsigned long addr,
 			    unsigned long nr, struct page **pages);
 

@@ -17,8 +17,8 @@
 #include "compat.h"
 #include "mapped_ram.h"
 
-/* What is returned to userspace knows no restart. */
-static long mram_gup_result(long ret)
+/* What to tell userspace when getting pages returned @ret. */
+long mram_gup_result(long ret)
 {
 	if (!ret)
 		return -EFAULT;
@@ -115,7 +115,7 @@ void mram_page_run_put(struct page *page, unsigned long nr)
 	struct folio *folio;
 	unsigned long n;
 
-	for (; nr; nr -= n, page = nth_page(page, n)) {
+	for (; nr; nr -= n, page += n) {
 		n = 1;
 		if (is_zone_device_page(page)) {
 			put_page(page);

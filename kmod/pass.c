@@ -113,18 +113,21 @@ struct mram_pass *mram_pass_begin(struct mram_session *s,
 	if (ret)
 		goto out_free;
 	pass->bounce = pass->image->stable && !args->load && !args->stopped;
+	ret = mram_range_lock(pass->region, &pass->range);
+	if (ret)
+		goto out_detach;
 	ret = mram_window_alloc(pass);
 	if (ret)
 		goto out_window;
-	ret = mram_range_lock(pass->region, &pass->range);
-	if (ret)
-		goto out_window;
+	pass->cuts = atomic_read(&s->cuts);
 	pass->size = i_size_read(pass->image->inode);
 	mram_pass_uncache(pass, false);
 	return pass;
 
 out_window:
 	mram_window_free(pass);
+	mram_range_unlock(pass->region, &pass->range);
+out_detach:
 	mram_pass_detach(pass);
 out_free:
 	kfree(pass);
@@ -154,6 +157,4 @@ void mram_pass_finish(struct mram_pass *pass)
 {
 	mram_pass_drain(pass);
 	mram_pass_uncache(pass, true);
-	if (pass->region->pins)
-		mram_pins_trim(pass->region->pins);
 }

@@ -4,15 +4,18 @@
  * pages that passes met, kept until the memory changes under them.
  *
  * An MMU notifier drops the reference to a page before it is unmapped,
- * discarded, migrated, swapped out or replaced by a copy, so the cache never
- * holds a stale page and keeps nothing from being freed. A change of
- * protection alone, as write tracking and fork cause, replaces no page; the
- * write that then breaks the sharing does, and is notified on its own.
+ * discarded or replaced by a copy, so the cache never holds a stale page, and
+ * discarded memory is freed. What is kept is not swapped out, compacted or
+ * collapsed to huge pages, and counts as pinned (VmPin, RLIMIT_MEMLOCK).
+ *
+ * A change of protection alone, as write tracking and fork cause, replaces no
+ * page; the write that then breaks the sharing does, and is notified on its
+ * own.
  *
  * Only pages that are in memory get in. The cache is an optimisation: when
- * there is no memory for it or RLIMIT_MEMLOCK is reached, pages are just not
- * kept.
+ * there is no memory for it or the limit is reached, pages are just not kept.
  */
+#include <linux/capability.h>
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -27,10 +30,7 @@
  * @mm: whose address space; kept by @notifier
  * @addr: the region's start
  * @nr: its length in kernel pages
- * @lock: guards what follows; taken in the notifier
- * @held: pages referenced
- * @charged: pages charged to RLIMIT_MEMLOCK. Given back late, since that
- *           takes mmap_lock, which a notifier cannot.
+ * @lock: guards @chunks; taken in the notifier
  * @chunks: for each run of MRAM_PIN_CHUNK pages an array of them, or NULL
  */
 struct mram_pins {
@@ -39,8 +39,6 @@ struct mram_pins {
 	unsigned long addr;
 	unsigned long nr;
 	spinlock_t lock;
-	unsigned long held;
-	unsigned long charged;
 	struct page **chunks[];
 };
 
@@ -63,14 +61,15 @@ static void mram_pins_drop(struct mram_pins *pins, unsigned long chunk,
 			   unsigned long first, unsigned long end)
 {
 	struct page **pages = pins->chunks[chunk];
-	unsigned long i, base = chunk * MRAM_PIN_CHUNK;
+	unsigned long i, base = chunk * MRAM_PIN_CHUNK, nr = 0;
 
 	if (!pages)
 		return;
 	first = max(first, base) - base;
 	end = min(end - base, MRAM_PIN_CHUNK);
 	for (i = first; i < end; i++)
-		pins->held -= !!pages[i];
+		nr += !!pages[i];
+	atomic64_sub(nr, &pins->mm->pinned_vm);
 	mram_pages_put(pages + first, end - first);
 	memset(pages + first, 0, (end - first) * sizeof(*pages));
 }
@@ -81,8 +80,13 @@ static bool mram_pins_invalidate(struct mmu_interval_notifier *notifier,
 {
 	struct mram_pins *pins = container_of(notifier, struct mram_pins,
 					      notifier);
-	unsigned long start = max(range->start, pins->addr);
-	unsigned long last = min(range->end - 1,
+	/*
+	 * All of a huge page goes: references to its other parts would keep it
+	 * from being split, and the part that is discarded from being freed.
+	 */
+	unsigned long start = max(round_down(range->start, PMD_SIZE),
+				  pins->addr);
+	unsigned long last = min((range->end - 1) | (PMD_SIZE - 1),
 				 pins->addr + (pins->nr << PAGE_SHIFT) - 1);
 	unsigned long first, end, chunk;
 
@@ -104,6 +108,8 @@ static bool mram_pins_invalidate(struct mmu_interval_notifier *notifier,
 	end = ((last - pins->addr) >> PAGE_SHIFT) + 1;
 	for (chunk = first / MRAM_PIN_CHUNK; chunk * MRAM_PIN_CHUNK < end;
 	     chunk++) {
+		if (mmu_notifier_range_blockable(range))
+			cond_resched();
 		if (!READ_ONCE(pins->chunks[chunk]))
 			continue;
 		spin_lock(&pins->lock);
@@ -128,12 +134,15 @@ static const struct mmu_interval_notifier_ops mram_pins_ops = {
 struct mram_pins *mram_pins_new(struct mm_struct *mm, unsigned long addr,
 				unsigned long nr)
 {
+	size_t size = struct_size_t(struct mram_pins, chunks,
+				    DIV_ROUND_UP(nr, MRAM_PIN_CHUNK));
 	struct mram_pins *pins;
 	int ret;
 
-	pins = kvzalloc(struct_size(pins, chunks,
-				    DIV_ROUND_UP(nr, MRAM_PIN_CHUNK)),
-			GFP_KERNEL_ACCOUNT);
+	/* More than that kvzalloc() takes for a mistake. */
+	if (size > INT_MAX)
+		return ERR_PTR(-ENOMEM);
+	pins = kvzalloc(size, GFP_KERNEL_ACCOUNT);
 	if (!pins)
 		return ERR_PTR(-ENOMEM);
 	spin_lock_init(&pins->lock);
@@ -149,18 +158,6 @@ struct mram_pins *mram_pins_new(struct mm_struct *mm, unsigned long addr,
 	return pins;
 }
 
-/* Give back what is charged and not held. */
-void mram_pins_trim(struct mram_pins *pins)
-{
-	unsigned long excess;
-
-	spin_lock(&pins->lock);
-	excess = pins->charged - pins->held;
-	pins->charged -= excess;
-	spin_unlock(&pins->lock);
-	account_locked_vm(pins->mm, excess, false);
-}
-
 void mram_pins_free(struct mram_pins *pins)
 {
 	unsigned long chunk;
@@ -169,38 +166,32 @@ void mram_pins_free(struct mram_pins *pins)
 	mmgrab(pins->mm);
 	mmu_interval_notifier_remove(&pins->notifier);
 	for (chunk = 0; chunk * MRAM_PIN_CHUNK < pins->nr; chunk++) {
+		cond_resched();
 		if (!pins->chunks[chunk])
 			continue;
 		mram_pins_drop(pins, chunk, 0, pins->nr);
 		free_page((unsigned long)pins->chunks[chunk]);
-		cond_resched();
 	}
-	mram_pins_trim(pins);
 	mmdrop(pins->mm);
 	kvfree(pins);
 }
 
-/*
- * Have @nr more pages charged.
- *
- * Return: whether they are.
- */
-static bool mram_pins_charge(struct mram_pins *pins, unsigned long nr)
+/* Have @nr more pages counted as pinned, if the limit allows it. */
+static bool mram_pins_charge(struct mram_pins *pins, unsigned long nr,
+			     unsigned long limit)
 {
-	unsigned long want;
-
-	spin_lock(&pins->lock);
-	want = pins->held + nr > pins->charged ?
-	       pins->held + nr - pins->charged : 0;
-	spin_unlock(&pins->lock);
-	if (!want)
+	if (atomic64_add_return(nr, &pins->mm->pinned_vm) <= limit)
 		return true;
-	if (account_locked_vm(pins->mm, want, true))
-		return false;
-	spin_lock(&pins->lock);
-	pins->charged += want;
-	spin_unlock(&pins->lock);
-	return true;
+	atomic64_sub(nr, &pins->mm->pinned_vm);
+	return false;
+}
+
+/* Device memory is not ours to keep; the rest only if it has room for it. */
+static bool mram_page_may_stay(struct page *page)
+{
+	int refs = folio_ref_count(page_folio(page));
+
+	return !is_zone_device_page(page) && refs > 0 && refs < INT_MAX / 2;
 }
 
 /*
@@ -211,11 +202,11 @@ static void mram_pins_insert(struct mram_pins *pins, unsigned long seq,
 			     unsigned long index, unsigned long nr,
 			     struct page **pages)
 {
+	unsigned long limit = capable(CAP_IPC_LOCK) ? LONG_MAX :
+			      rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
 	unsigned long chunk = index / MRAM_PIN_CHUNK, i;
 	struct page **slots, **new = NULL;
 
-	if (!mram_pins_charge(pins, nr))
-		return;
 	if (!READ_ONCE(pins->chunks[chunk]))
 		new = (struct page **)__get_free_page(GFP_NOWAIT |
 						      __GFP_NOWARN |
@@ -227,16 +218,16 @@ static void mram_pins_insert(struct mram_pins *pins, unsigned long seq,
 		new = NULL;
 	}
 	slots = pins->chunks[chunk];
-	if (slots && pins->held + nr <= pins->charged &&
-	    !mmu_interval_read_retry(&pins->notifier, seq)) {
+	if (slots && !mmu_interval_read_retry(&pins->notifier, seq)) {
 		slots += index % MRAM_PIN_CHUNK;
 		for (i = 0; i < nr; i++) {
 			/* Another pass may have been here. */
-			if (slots[i] || is_zone_device_page(pages[i]))
+			if (slots[i] || !mram_page_may_stay(pages[i]))
 				continue;
+			if (!mram_pins_charge(pins, 1, limit))
+				break;
 			slots[i] = pages[i];
 			mram_page_run_get(&pages[i], 1);
-			pins->held++;
 		}
 	}
 	spin_unlock(&pins->lock);

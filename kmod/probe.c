@@ -7,7 +7,8 @@
  * A page is absent when reading it would give zeroes and nothing holds it:
  *
  * - anonymous memory: its page table entry is empty or maps the page of
- *   zeroes. Swapped-out pages and pages under migration have an entry.
+ *   zeroes. Swapped-out pages and pages under migration have an entry, and so
+ *   have untouched ones that a userfaultfd write-protects: they are faulted in.
  * - shmem and hugetlbfs, shared: the file has neither page nor swap entry at
  *   its offset. The page table says nothing, another process may have filled
  *   the page.
@@ -40,76 +41,103 @@ static bool mram_pte_empty(pte_t pte)
 	       (pte_present(pte) && is_zero_pfn(pte_pfn(pte)));
 }
 
-/* One step of the walk: the entries of one page table. */
-static unsigned long mram_walk_ptes(pmd_t pmd, unsigned long addr,
+/*
+ * The entries of one page table, as far as they are all empty or all not.
+ *
+ * Under the table's lock: whoever replaces an entry, to unmap, migrate or
+ * write-protect the page, clears it for a moment, but holds the lock.
+ *
+ * Return: how far, or @addr when @pmd is not the table any more.
+ */
+static unsigned long mram_walk_ptes(struct mm_struct *mm, pmd_t *pmdp,
+				    pmd_t pmd, unsigned long addr,
 				    unsigned long end, bool *empty)
 {
-	pte_t *pte = pte_offset_kernel(&pmd, addr);
+	spinlock_t *ptl;
+	pte_t *pte;
 
-	*empty = mram_pte_empty(ptep_get_lockless(pte));
+	/* Keeps the table from being freed, though not from being removed. */
+	rcu_read_lock();
+	ptl = pte_lockptr(mm, &pmd);
+	spin_lock(ptl);
+	if (!pmd_same(pmd, READ_ONCE(*pmdp)))
+		goto out;
+	pte = pte_offset_kernel(&pmd, addr);
+	*empty = mram_pte_empty(ptep_get(pte));
 	do {
 		addr += PAGE_SIZE;
 		pte++;
-	} while (addr < end && mram_pte_empty(ptep_get_lockless(pte)) == *empty);
+	} while (addr < end && mram_pte_empty(ptep_get(pte)) == *empty);
+out:
+	spin_unlock(ptl);
+	rcu_read_unlock();
 	return addr;
+}
+
+/* One step of the walk, from a page middle directory's entry on. */
+static unsigned long mram_walk_pmd(struct mm_struct *mm, pmd_t *pmdp,
+				   unsigned long addr, unsigned long end,
+				   bool *empty)
+{
+	spinlock_t *ptl;
+	pmd_t pmd;
+
+	/* Entries of huge pages are replaced, too, under this lock. */
+	ptl = pmd_lock(mm, pmdp);
+	pmd = READ_ONCE(*pmdp);
+	spin_unlock(ptl);
+
+	end = mram_block_end(addr, end, PMD_SIZE);
+	*empty = pmd_none(pmd);
+	/* Huge pages that are swapped out or migrate are not present. */
+	if (*empty || !pmd_present(pmd) || pmd_leaf(pmd))
+		return end;
+	return mram_walk_ptes(mm, pmdp, pmd, addr, end, empty);
 }
 
 /*
  * One step of the walk: how far from @addr on, at most to @end, page table
- * entries are all empty or all not. Interrupts off keep the page tables from
- * being freed under us, as for get_user_pages_fast().
+ * entries are all empty or all not. The caller has mmap_lock and a VMA there,
+ * so that tables above the lowest are not freed.
  */
 static unsigned long mram_walk_step(struct mm_struct *mm, unsigned long addr,
 				    unsigned long end, bool *empty)
 {
-	pgd_t *pgdp, pgd;
-	p4d_t *p4dp, p4d;
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
 	pud_t *pudp, pud;
-	pmd_t *pmdp, pmd;
-
-	lockdep_assert_irqs_disabled();
 
 	*empty = true;
-	pgdp = pgd_offset(mm, addr);
-	pgd = READ_ONCE(*pgdp);
-	if (pgd_none(pgd))
+	if (pgd_none(READ_ONCE(*pgd)))
 		return mram_block_end(addr, end, PGDIR_SIZE);
-	p4dp = p4d_offset_lockless(pgdp, pgd, addr);
-	p4d = READ_ONCE(*p4dp);
-	if (p4d_none(p4d))
+	p4d = p4d_offset(pgd, addr);
+	if (p4d_none(READ_ONCE(*p4d)))
 		return mram_block_end(addr, end, P4D_SIZE);
-	pudp = pud_offset_lockless(p4dp, p4d, addr);
+	pudp = pud_offset(p4d, addr);
+	/* The lock under which huge pages of this size come and go. */
+	spin_lock(&mm->page_table_lock);
 	pud = READ_ONCE(*pudp);
+	spin_unlock(&mm->page_table_lock);
 	if (pud_none(pud))
 		return mram_block_end(addr, end, PUD_SIZE);
 	*empty = false;
 	if (!pud_present(pud) || pud_leaf(pud))
 		return mram_block_end(addr, end, PUD_SIZE);
-	pmdp = pmd_offset_lockless(pudp, pud, addr);
-	pmd = READ_ONCE(*pmdp);
-	*empty = pmd_none(pmd);
-	end = mram_block_end(addr, end, PMD_SIZE);
-	/* Huge pages that are swapped out or migrate are not present. */
-	if (*empty || !pmd_present(pmd) || pmd_leaf(pmd))
-		return end;
-	return mram_walk_ptes(pmd, addr, end, empty);
+	return mram_walk_pmd(mm, pmd_offset(pudp, addr), addr, end, empty);
 }
 
 /* How far from @addr on page table entries are all empty, or all not. */
 static unsigned long mram_walk(struct mm_struct *mm, unsigned long addr,
 			       unsigned long end, bool *empty)
 {
-	unsigned long flags, next;
+	unsigned long start = addr, next;
 	bool same;
 
-	local_irq_save(flags);
-	addr = mram_walk_step(mm, addr, end, empty);
-	local_irq_restore(flags);
 	while (addr < end) {
-		local_irq_save(flags);
 		next = mram_walk_step(mm, addr, end, &same);
-		local_irq_restore(flags);
-		if (same != *empty)
+		if (addr == start)
+			*empty = same;
+		else if (same != *empty)
 			break;
 		addr = next;
 	}
@@ -155,9 +183,14 @@ static unsigned long mram_walk_file(struct vm_area_struct *vma,
 
 static bool mram_is_memory_file(struct vm_area_struct *vma)
 {
-	/* Of memfds, /dev/shm, shared anonymous memory, and SysV memory. */
+	struct inode *inode = vma->vm_file->f_mapping->host;
+
+	/*
+	 * Of memfds, /dev/shm, shared anonymous memory, and SysV memory. Not of
+	 * device nodes, which may lie in a tmpfs (devtmpfs is one).
+	 */
 	return is_vm_hugetlb_page(vma) ||
-	       file_inode(vma->vm_file)->i_sb->s_magic == TMPFS_MAGIC;
+	       (S_ISREG(inode->i_mode) && inode->i_sb->s_magic == TMPFS_MAGIC);
 }
 
 static unsigned long mram_probe_vma(struct vm_area_struct *vma,

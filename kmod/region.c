@@ -156,6 +156,7 @@ int mram_region_mmap(struct mram_region *region, bool file,
 				     vmalloc_to_page(map + offset));
 		if (ret)
 			return ret;
+		cond_resched();
 	}
 	return 0;
 }
@@ -174,6 +175,7 @@ void mram_region_lose(struct mram_region *region, unsigned long start,
 	unsigned long w, bits;
 
 	for (w = start / BITS_PER_LONG; w * BITS_PER_LONG < end; w++) {
+		cond_resched();
 		bits = READ_ONCE(region->file[w]) &
 		       mram_word_mask(w, start, end);
 		if (!bits)
@@ -181,22 +183,23 @@ void mram_region_lose(struct mram_region *region, unsigned long start,
 		/* Dirty first: at no time is the page neither. */
 		atomic_long_or(bits, mram_word(region->dirty, w));
 		atomic_long_andnot(bits, mram_word(region->file, w));
-		cond_resched();
 	}
 }
 
-static bool mram_range_try(struct mram_region *region,
-			   struct mram_range *range)
+/* Whether no range that came earlier overlaps. */
+static bool mram_range_free(struct mram_region *region,
+			    struct mram_range *range)
 {
 	struct mram_range *other;
 	bool free = true;
 
 	spin_lock(&region->range_lock);
-	list_for_each_entry(other, &region->ranges, node)
+	list_for_each_entry(other, &region->ranges, node) {
+		if (other == range)
+			break;
 		if (range->first <= other->last && other->first <= range->last)
 			free = false;
-	if (free)
-		list_add_tail(&range->node, &region->ranges);
+	}
 	spin_unlock(&region->range_lock);
 	return free;
 }
@@ -207,15 +210,20 @@ static bool mram_range_try(struct mram_region *region,
  * @range: @first and @last are filled in
  *
  * Two writes to one offset in flight at a time could land in either order, so
- * a page is in one pass at a time.
+ * a page is in one pass at a time. First come, first served.
  *
  * Return: 0, or mram_interrupted().
  */
 int mram_range_lock(struct mram_region *region, struct mram_range *range)
 {
+	spin_lock(&region->range_lock);
+	list_add_tail(&range->node, &region->ranges);
+	spin_unlock(&region->range_lock);
 	if (wait_event_interruptible(region->range_wait,
-				     mram_range_try(region, range)))
+				     mram_range_free(region, range))) {
+		mram_range_unlock(region, range);
 		return mram_interrupted();
+	}
 	return 0;
 }
 

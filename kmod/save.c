@@ -5,8 +5,8 @@
  * A chunk at a time: claim the dirty bits, get the pages, sort out the zero
  * ones, plan extents, write them through the window. A claim ends in exactly
  * one of three ways: the page is written and its file bit set (io_done), it is
- * zero and its file bit clear (mram_save_zeroes), or the dirty bit is set
- * again (io_done, mram_save_give_back).
+ * zero and its file bit clear (mram_save_get), or the dirty bit is set again
+ * (io_done, mram_save_give_back).
  *
  * While a chunk is worked on, of its pages
  *   @need  are claimed and not known to be zero,
@@ -232,16 +232,24 @@ static bool mram_save_long_enough(struct mram_pass *pass)
 
 /*
  * Where the file was cut short meanwhile, writes of ours may have made it
- * longer again, so nobody knows where it was cut and what is now a hole.
+ * longer again, so nobody knows where it was cut and what is now a hole. Who
+ * notices it tells the passes that run beside it, and may have noted pages as
+ * saved since.
  */
 static void mram_save_check_end(struct mram_pass *pass)
 {
-	/* A write may have found it too short, and the file be long again. */
-	if (pass->error != -ENODATA &&
-	    !mram_image_ends_before(pass->image, pass->size))
+	struct mram_session *s = pass->session;
+
+	if (pass->cut || mram_image_ends_before(pass->image, pass->size)) {
+		atomic_inc(&s->cuts);
+		mram_session_lose(s);
+	} else if (atomic_read(&s->cuts) != pass->cuts) {
+		mram_region_lose(pass->region, pass->range.first,
+				 pass->range.last + 1);
+	} else {
 		return;
+	}
 	mram_pass_fail(pass, -ENODATA, pass->range.first);
-	mram_session_lose(pass->session);
 }
 
 static void mram_save_run(struct mram_pass *pass, u32 bridge)
@@ -252,12 +260,12 @@ static void mram_save_run(struct mram_pass *pass, u32 bridge)
 	for (base = round_down(start, nr); base < end; base += nr) {
 		if (mram_pass_stopped(pass))
 			break;
+		cond_resched();
 		if (!mram_chunk_claim(pass->need, pass->region->dirty, base,
 				      nr, start, end))
 			continue;
 		mram_save_get(pass, base);
 		mram_save_write(pass, base, bridge);
-		cond_resched();
 	}
 	mram_pass_finish(pass);
 	mram_save_check_end(pass);

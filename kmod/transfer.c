@@ -143,10 +143,16 @@ static void mram_io_start(struct mram_io *io)
 	iov_iter_advance(&iter, io->done);
 	io->iocb.ki_complete = mram_io_complete;
 	pass->in_flight++;
+	/* A file that somebody cut short is not to be made longer again. */
+	if (!pass->args.load &&
+	    mram_image_ends_before(pass->image, pass->size)) {
+		pass->cut = true;
+		mram_io_ended(io, -ENODATA);
+		return;
+	}
 	pass->submitted++;
 	ret = mram_image_rw(pass->image, &io->iocb, &iter,
-			    mram_pass_pos(pass, io->start) + io->done,
-			    pass->size);
+			    mram_pass_pos(pass, io->start) + io->done);
 	/* Not queued, so it has ended, and no completion will come. */
 	if (ret != -EIOCBQUEUED)
 		mram_io_ended(io, ret);
@@ -160,9 +166,9 @@ static void mram_io_fill(struct mram_io *io, struct page **pages)
 
 	bvec_set_page(bvec, pages[0], PAGE_SIZE, 0);
 	for (i = 1; i < nr; i++) {
-		if (page_to_pfn(pages[i]) == page_to_pfn(pages[i - 1]) + 1 &&
-		    is_zone_device_page(pages[i]) ==
-		    is_zone_device_page(pages[i - 1]))
+		/* Device memory of different owners must not be mixed. */
+		if (pages[i] == pages[i - 1] + 1 &&
+		    !is_zone_device_page(pages[i]))
 			bvec->bv_len += PAGE_SIZE;
 		else
 			bvec_set_page(++bvec, pages[i], PAGE_SIZE, 0);
@@ -225,6 +231,9 @@ static void mram_io_settle(struct mram_io *io)
 	if (ret == -ERESTARTSYS || ret == -ERESTARTNOINTR ||
 	    ret == -ERESTARTNOHAND || ret == -ERESTART_RESTARTBLOCK)
 		ret = -EINTR;
+	/* To the block layer it means a medium error, to our callers not. */
+	if (ret == -ENODATA && !pass->cut)
+		ret = -EIO;
 	if (ret >= 0) {
 		/* Go on at a whole block; a file may end inside of one. */
 		io->done = round_down(io->done + ret,

@@ -74,6 +74,8 @@ struct mram_pass_args {
  * @image: kept in place by &mram_session.passes
  * @range: pages that it has for itself
  * @size: how long the image was when it began
+ * @cut: the image was seen shorter than that
+ * @cuts: &mram_session.cuts when it began
  * @args: what was asked for
  * @sub_shift: log2 of kernel pages in a format page
  * @max_pages: longest extent, in format pages
@@ -108,6 +110,8 @@ struct mram_pass {
 	const struct mram_image *image;
 	struct mram_range range;
 	loff_t size;
+	bool cut;
+	int cuts;
 	struct mram_pass_args args;
 	unsigned int sub_shift;
 	unsigned long max_pages;

@@ -24,14 +24,16 @@
  *   E2BIG       the struct is longer than the kernel knows and the rest of it
  *               is not zero, or it is longer than a page
  *   EOPNOTSUPP  an unknown flag, or padding that is not zero
- *   EFAULT      the struct cannot be read or written
+ *   EFAULT      the struct cannot be read or written (it must be writable
+ *               even where there are no outputs)
  *   EPERM       the session's regions belong to another address space
  *   ENOENT      no region has this id
  *   ENOMEM      out of memory
  *   EINTR       a signal came while waiting for another call on the session
  *
  * and what each ioctl adds to these is said beside it. After an error nothing
- * has changed, except that SAVE and LOAD may have moved a part of the pages.
+ * has changed, except that SAVE and LOAD may have moved a part of the pages;
+ * unless the struct is unmapped by another thread during the call.
  *
  * Since: ABI version 1.
  */
@@ -188,9 +190,10 @@ struct mapped_ram_region_add {
  * define MAPPED_RAM_REGION_PIN - keep the pages that passes meet pinned
  *
  * Later passes then find them without a walk of the page tables. The pins
- * follow the memory: what is unmapped, discarded or replaced is unpinned.
- * Pinned pages are charged to RLIMIT_MEMLOCK; pages that do not fit under it
- * are simply not kept.
+ * follow the memory: what is unmapped, discarded or replaced is unpinned. A
+ * change of protection is not noticed: pages that were readable once are saved.
+ * Kept pages are not swapped out, count as pinned and against RLIMIT_MEMLOCK;
+ * those that do not fit under it are simply not kept.
  */
 #define MAPPED_RAM_REGION_PIN		(1U << 0)
 
@@ -240,12 +243,17 @@ struct mapped_ram_region_remove {
  * that were written along in a write that failed become dirty too, since the
  * image may hold anything in their place.
  *
+ * A page is read at some time between the claim and the write. Whoever changes
+ * it, by writing or by discarding it, must set its dirty bit afterwards, or
+ * know that no pass runs.
+ *
  * The calls may be made by several threads: ranges that do not overlap are
  * saved at the same time, those that do one after the other.
  *
  * A regular file must already be as long as the range's end in it, so that a
- * file cut short is noticed. If it is shorter, the pages beyond its end are
- * marked dirty, their file bits cleared, and ENODATA returned. If it is cut
+ * file cut short is noticed. If it is shorter, pages of the range beyond its
+ * end whose file bit is set become dirty, the bit is cleared, and ENODATA is
+ * returned. If it is cut
  * short during the pass, nobody can tell any more what is left of it: that
  * happens to all pages of all regions. (A cut that is made up for at once by
  * the write of the file's very last page is not noticed; a file that is longer
@@ -256,7 +264,8 @@ struct mapped_ram_region_remove {
  * large), ERANGE (the range leaves the region), ENXIO (no image), EBADF (the
  * image was attached for loading). Errors of the pass, outputs written: EFAULT
  * (memory of the range is not mapped or cannot be read), EINTR (a signal: what
- * was in flight was finished, the rest is still dirty), EFBIG (RLIMIT_FSIZE or
+ * was in flight was finished, the rest is still dirty; before kernel 6.2 only a
+ * fatal one ends a wait for a userfaultfd), EFBIG (RLIMIT_FSIZE or
  * the file system's limit), ENODATA (the image is too short), and whatever
  * writing to the image returns: EIO, ENOSPC, EDQUOT, EPERM ...
  */
@@ -292,7 +301,12 @@ struct mapped_ram_save {
 /** define MAPPED_RAM_NO_PAGE - no page failed */
 #define MAPPED_RAM_NO_PAGE		(~0ULL)
 
-/** define MAPPED_RAM_PASS_OUT_BUFFERED - the file system went through the page cache */
+/**
+ * define MAPPED_RAM_PASS_OUT_BUFFERED - pages of the range were in the page cache
+ *
+ * They were when the pass had ended, and were written back and dropped: the
+ * file system fell back to buffered I/O, or somebody else read the image.
+ */
 #define MAPPED_RAM_PASS_OUT_BUFFERED	(1U << 0)
 /** define MAPPED_RAM_PASS_OUT_BOUNCED - pages were copied before they were written */
 #define MAPPED_RAM_PASS_OUT_BOUNCED	(1U << 1)
