@@ -35,6 +35,15 @@ static int open_control(const char *path, const char *module)
 	return fd < 0 ? -errno : fd;
 }
 
+/*
+ * A loop device keeps this setting when its file goes, and every pass of later
+ * tests would make copies: also after a test that died.
+ */
+static void make_ordinary(const struct memdisk *disk)
+{
+	blkdev_sysfs_set(disk->path, "queue/stable_writes", "0");
+}
+
 int memdisk_open(struct memdisk *disk, uint64_t size)
 {
 	struct loop_config config = {
@@ -72,8 +81,10 @@ int memdisk_open(struct memdisk *disk, uint64_t size)
 		err = ioctl(disk->fd, LOOP_CONFIGURE, &config) ? -errno : 0;
 	} while (err == -EBUSY);
 	close(control);
-	if (!err)
+	if (!err) {
+		make_ordinary(disk);
 		return 0;
+	}
 	if (disk->fd >= 0)
 		close(disk->fd);
 close_mem:
@@ -83,6 +94,7 @@ close_mem:
 
 void memdisk_close(struct memdisk *disk)
 {
+	make_ordinary(disk);
 	close(disk->fd);
 	close(disk->mem_fd);
 }

@@ -137,7 +137,8 @@ static void file_size(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, getrlimit(RLIMIT_FSIZE, &old));
 	for (i = 0; i < ARRAY_LEN(extents); i++) {
 		limit = old;
-		limit.rlim_cur = RIG_HEAD + 50 * page_size();
+		/* on a block's border, and inside of a block */
+		limit.rlim_cur = RIG_HEAD + 50 * page_size() + i * 100;
 		ASSERT_EQ(0, setrlimit(RLIMIT_FSIZE, &limit));
 		xfsz = 0;
 		save = save_args(&rig->r, 0, PAGES);
@@ -155,6 +156,23 @@ static void file_size(struct __test_metadata *_metadata,
 		ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
 		rig_dirty_all(rig, &self->rng);
 	}
+
+	/* A write that is cut short within its bridges */
+	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
+	for (i = 0; i < PAGES; i += 2)
+		model_write_random(&rig->m, &self->rng, i);
+	limit.rlim_cur = RIG_HEAD + 51 * page_size();
+	ASSERT_EQ(0, setrlimit(RLIMIT_FSIZE, &limit));
+	save = save_args(&rig->r, 0, PAGES);
+	save.bridge = 4;
+	EXPECT_EQ(-EFBIG, save_pass(&rig->r, &save));
+	EXPECT_LE(save.out_error_page, 51);
+	EXPECT_LE(save.out_written_pages, 26);
+	EXPECT_LE(save.out_bridged_pages, 25);
+	ASSERT_EQ(0, setrlimit(RLIMIT_FSIZE, &old));
+	EXPECT_EQ(0, model_check_union(&rig->m)) TH_LOG("%s", rig->m.why);
+	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
+	rig_dirty_all(rig, &self->rng);
 }
 
 static void set_immutable(struct __test_metadata *_metadata, int fd, bool on)

@@ -29,9 +29,14 @@ FIXTURE_SETUP(save_bad)
 	rig_dirty_all(&self->rig, &self->rng);
 }
 
+/* A pass that ends early gives everything back that it has got. */
 FIXTURE_TEARDOWN(save_bad)
 {
+	struct frames *frames = need_frames(self->rig.mem.addr,
+					    self->rig.mem.length);
+
 	rig_drop(&self->rig);
+	EXPECT_EQ(0, frames_held(frames));
 }
 
 /* A pass that fails with @err at @page; leaves bits and memory to look at */
@@ -84,6 +89,33 @@ TEST_F(save_bad, memory_has_no_access_small_writes)
 	fails_at(_metadata, rig, EFAULT, 70, 1, 16);
 	ASSERT_EQ(0, mprotect(at, page_size(), PROT_READ));
 	completes(_metadata, rig);
+}
+
+TEST_F(save_bad, part_of_a_large_page_has_no_access)
+{
+	struct rig *rig = &self->rig;
+	const size_t size = 64 * KIB, pages = 8, bad = 5;
+	struct mapped_ram_save save;
+	uint8_t *at;
+
+	region_unmap_bitmaps(&rig->r);
+	ASSERT_EQ(0, mr_region_remove(rig->dev, rig->r.id));
+	ASSERT_EQ(0, region_add(&rig->r, rig->dev, rig->mem.addr, pages * size,
+				RIG_HEAD, size, 0));
+	model_free(&rig->m);
+	bits_set(rig->r.dirty, 0, pages);
+	need_model(&rig->m, &rig->r, &rig->img);
+
+	at = region_page(&rig->r, bad) + 7 * page_size();
+	ASSERT_EQ(0, mprotect(at, page_size(), PROT_NONE));
+	save = save_args(&rig->r, 0, pages);
+	EXPECT_EQ(-EFAULT, save_pass(&rig->r, &save));
+	EXPECT_EQ(bad, save.out_error_page);
+	EXPECT_EQ(pages - bad, bits_count(rig->r.dirty, bad, pages - bad));
+	EXPECT_EQ(0, bits_count(rig->r.file, bad, pages - bad));
+	ASSERT_EQ(0, mprotect(at, page_size(), PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, model_check_union(&rig->m)) TH_LOG("%s", rig->m.why);
+	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
 }
 
 TEST_F(save_bad, memory_is_read_only)
