@@ -20,6 +20,7 @@ FIXTURE(inv_discard) {
 	long pinned;
 	uint8_t *at;		/* page FIRST */
 	size_t length;		/* of NR pages */
+	uint32_t flags;
 };
 
 FIXTURE_VARIANT(inv_discard) {
@@ -60,6 +61,7 @@ FIXTURE_SETUP(inv_discard)
 		TH_LOG("%s", self->rig.m.why);
 	self->at = region_page(&self->rig.r, FIRST);
 	self->length = NR * page_size();
+	self->flags = variant->flags;
 }
 
 FIXTURE_TEARDOWN(inv_discard)
@@ -80,7 +82,8 @@ static void saved_as_it_is(struct __test_metadata *_metadata, struct rig *rig,
 	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
 }
 
-TEST_F(inv_discard, written_again)
+static void written_again(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
 	rng_fill(&self->rng, self->at, self->length);
 	saved_as_it_is(_metadata, &self->rig, FIRST, NR);
@@ -89,7 +92,8 @@ TEST_F(inv_discard, written_again)
 	saved_as_it_is(_metadata, &self->rig, FIRST, NR);
 }
 
-TEST_F(inv_discard, dontneed)
+static void dontneed(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
 	/* Private memory is zero, or the file's again; shared memory stays. */
 	ASSERT_EQ(0, madvise(self->at, self->length, MADV_DONTNEED));
@@ -101,19 +105,20 @@ TEST_F(inv_discard, dontneed)
 	saved_as_it_is(_metadata, &self->rig, FIRST, NR);
 }
 
-TEST_F(inv_discard, dontneed_unseen)
+static void dontneed_unseen(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
 	struct rig *rig = &self->rig;
 	size_t i;
 
 	/* Nobody looks at the memory before the pass does. */
-	if (variant->kind == MEM_MEMFD) {
+	if (self->rig.mem.kind == MEM_MEMFD) {
 		ASSERT_EQ(0, madvise(self->at, self->length, MADV_REMOVE));
 	} else {
 		ASSERT_EQ(0, madvise(self->at, self->length, MADV_DONTNEED));
 	}
 	memset(rig->m.mem + FIRST * page_size(),
-	       variant->kind == MEM_FILE_PRIVATE ? 0x66 : 0, self->length);
+	       self->rig.mem.kind == MEM_FILE_PRIVATE ? 0x66 : 0, self->length);
 	for (i = FIRST; i < FIRST + NR; i++) {
 		bit_set(rig->r.dirty, i);
 		bit_set(rig->m.dirty, i);
@@ -121,10 +126,9 @@ TEST_F(inv_discard, dontneed_unseen)
 	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
 }
 
-TEST_F(inv_discard, hole_punched)
+static void hole_punched(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
-	if (variant->kind != MEM_MEMFD)
-		SKIP(return, "not a memfd");
 	ASSERT_EQ(0, fallocate(self->rig.mem.fd, FALLOC_FL_PUNCH_HOLE |
 			       FALLOC_FL_KEEP_SIZE, FIRST * page_size(),
 			       self->length));
@@ -133,23 +137,21 @@ TEST_F(inv_discard, hole_punched)
 	saved_as_it_is(_metadata, &self->rig, FIRST, NR);
 }
 
-TEST_F(inv_discard, truncated_and_extended)
+static void truncated_and_extended(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
-	if (variant->kind != MEM_MEMFD)
-		SKIP(return, "not a memfd");
 	ASSERT_EQ(0, ftruncate(self->rig.mem.fd, FIRST * page_size()));
 	ASSERT_EQ(0, ftruncate(self->rig.mem.fd, self->rig.mem.length));
 	saved_as_it_is(_metadata, &self->rig, FIRST,
 		       self->rig.r.nr_pages - FIRST);
 }
 
-TEST_F(inv_discard, behind_the_end_of_the_memfd)
+static void behind_the_end_of_the_memfd(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_save save = save_args(&rig->r, 0, rig->r.nr_pages);
 
-	if (variant->kind != MEM_MEMFD)
-		SKIP(return, "not a memfd");
 	/* Whoever touches that gets SIGBUS; a pass gets EFAULT. */
 	ASSERT_EQ(0, ftruncate(rig->mem.fd, FIRST * page_size()));
 	bits_set(rig->r.dirty, 10, 100);
@@ -161,7 +163,8 @@ TEST_F(inv_discard, behind_the_end_of_the_memfd)
 	saved_as_it_is(_metadata, rig, 10, rig->r.nr_pages - 10);
 }
 
-TEST_F(inv_discard, mapped_anew)
+static void mapped_anew(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
 	void *now;
 
@@ -174,7 +177,8 @@ TEST_F(inv_discard, mapped_anew)
 	saved_as_it_is(_metadata, &self->rig, FIRST, NR);
 }
 
-TEST_F(inv_discard, something_else_moved_there)
+static void something_else_moved_there(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
 	uint8_t *other;
 
@@ -187,7 +191,8 @@ TEST_F(inv_discard, something_else_moved_there)
 	saved_as_it_is(_metadata, &self->rig, FIRST, NR);
 }
 
-TEST_F(inv_discard, moved_away_and_back)
+static void moved_away_and_back(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
 	uint8_t *other;
 
@@ -202,7 +207,8 @@ TEST_F(inv_discard, moved_away_and_back)
 	saved_as_it_is(_metadata, &self->rig, FIRST, NR);
 }
 
-TEST_F(inv_discard, forked_then_written)
+static void forked_then_written(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
 	int go[2], status;
 	pid_t child;
@@ -213,7 +219,7 @@ TEST_F(inv_discard, forked_then_written)
 	ASSERT_LE(0, child);
 	if (!child) {
 		/* The child's writes are not ours, and ours not the child's. */
-		if (variant->kind != MEM_MEMFD)
+		if (self->rig.mem.kind != MEM_MEMFD)
 			memset(self->at, 0xcc, self->length / 2);
 		close(go[1]);
 		_exit(read(go[0], &byte, 1) != 0);
@@ -230,7 +236,8 @@ TEST_F(inv_discard, forked_then_written)
 	saved_as_it_is(_metadata, &self->rig, FIRST, NR);
 }
 
-TEST_F(inv_discard, protected_and_written)
+static void protected_and_written(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
 	/* As write tracking does; no page is replaced by it. */
 	ASSERT_EQ(0, mprotect(self->at, self->length, PROT_READ));
@@ -240,7 +247,8 @@ TEST_F(inv_discard, protected_and_written)
 	saved_as_it_is(_metadata, &self->rig, FIRST, NR);
 }
 
-TEST_F(inv_discard, no_access)
+static void no_access(struct __test_metadata *_metadata,
+		FIXTURE_DATA(inv_discard) *self)
 {
 	struct rig *rig = &self->rig;
 	struct mapped_ram_save save = save_args(&rig->r, 0, rig->r.nr_pages);
@@ -250,7 +258,7 @@ TEST_F(inv_discard, no_access)
 	bits_set(rig->r.dirty, FIRST, NR);
 	bits_set(rig->m.dirty, FIRST, NR);
 	err = save_pass(&rig->r, &save);
-	if (err || !variant->flags) {
+	if (err || !self->flags) {
 		EXPECT_EQ(-EFAULT, err);
 		EXPECT_EQ(FIRST, save.out_error_page);
 		EXPECT_EQ(NR, bits_count(rig->r.dirty, FIRST, NR));
@@ -261,6 +269,25 @@ TEST_F(inv_discard, no_access)
 	ASSERT_EQ(0, mprotect(self->at, self->length, PROT_READ | PROT_WRITE));
 	EXPECT_EQ(0, model_check_union(&rig->m)) TH_LOG("%s", rig->m.why);
 	saved_as_it_is(_metadata, rig, FIRST, NR);
+}
+
+TEST_F(inv_discard, saved_as_it_is)
+{
+	STEP(written_again);
+	/* First, while what is not written to is still the file's */
+	STEP(dontneed_unseen);
+	STEP(dontneed);
+	if (variant->kind == MEM_MEMFD) {
+		STEP(hole_punched);
+		STEP(truncated_and_extended);
+		STEP(behind_the_end_of_the_memfd);
+	}
+	STEP(forked_then_written);
+	STEP(protected_and_written);
+	STEP(no_access);
+	STEP(moved_away_and_back);
+	STEP(something_else_moved_there);
+	STEP(mapped_anew);
 }
 
 TEST_HARNESS_MAIN

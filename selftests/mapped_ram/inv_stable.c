@@ -157,7 +157,7 @@ TEST_F(inv_checksum, memory_that_changes_can_be_read_back)
 		EXPECT_NE(0, save.out_flags & (MAPPED_RAM_PASS_OUT_BOUNCED |
 					       MAPPED_RAM_PASS_OUT_BUFFERED));
 		if (!(save.out_flags & MAPPED_RAM_PASS_OUT_BUFFERED)) {
-			EXPECT_EQ(0, cached_pages(rig->img.fd));
+			EXPECT_EQ(0, cached_region_pages(&rig->r, &rig->img));
 		}
 		EXPECT_EQ(0, image_read(&rig->img, buf, rig->img.size, 0));
 	}

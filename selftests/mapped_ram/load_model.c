@@ -93,6 +93,7 @@ static void job_open(struct __test_metadata *_metadata,
 	ASSERT_NE(NULL, job->want);
 	rng_fill(&self->rng, job->data, job->img.size);
 	ASSERT_EQ(0, image_write(&job->img, job->data, job->img.size, 0));
+	image_uncache(&job->img);
 
 	ASSERT_EQ(0, mr_image_set(self->dev, job->img.fd,
 				  MAPPED_RAM_IMAGE_LOAD, NULL));
@@ -205,7 +206,7 @@ static void one_pass(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, load.out_flags & MAPPED_RAM_PASS_OUT_BOUNCED);
 	EXPECT_EQ(0, load.out_pad);
 	if (!(load.out_flags & MAPPED_RAM_PASS_OUT_BUFFERED)) {
-		EXPECT_EQ(0, cached_pages(job->img.fd));
+		EXPECT_EQ(0, cached_region_pages(&job->r, &job->img));
 	}
 }
 

@@ -60,6 +60,14 @@ void need_place_image(struct place *place, struct image *img, uint64_t size)
 		need_image_file(img, place->fs.dir, size);
 	else
 		need_image_blkdev(img, test_blkdev() ?: place->disk.path, size);
+	image_uncache(img);
+}
+
+/* Some file systems make buffered I/O of the test's own direct I/O. */
+void image_uncache(const struct image *img)
+{
+	if (fsync(img->fd) || posix_fadvise(img->fd, 0, 0, POSIX_FADV_DONTNEED))
+		need_failed("%s: %m", img->path);
 }
 
 /* All but the image, which is there already. */
@@ -184,6 +192,26 @@ long mapping_rss_kb(const void *addr)
 	}
 	fclose(f);
 	return kb;
+}
+
+long cached_region_pages(const struct region *r, const struct image *img)
+{
+	size_t pages = r->length / page_size(), i;
+	unsigned char *there = malloc(pages);
+	long count = 0;
+	void *map;
+
+	map = mmap(NULL, r->length, PROT_READ, MAP_SHARED, img->fd, r->offset);
+	if (!there || map == MAP_FAILED || mincore(map, r->length, there)) {
+		count = -errno;
+	} else {
+		for (i = 0; i < pages; i++)
+			count += there[i] & 1;
+	}
+	if (map != MAP_FAILED)
+		munmap(map, r->length);
+	free(there);
+	return count;
 }
 
 int save_pass(const struct region *r, struct mapped_ram_save *save)

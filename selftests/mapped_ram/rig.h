@@ -75,6 +75,8 @@ void place_close(struct place *place);
 /* How many of the shapes to try there; all of them would take too long. */
 size_t nr_shapes(const struct place *place);
 void need_place_image(struct place *place, struct image *img, uint64_t size);
+/* What the test itself left of it in the page cache */
+void image_uncache(const struct image *img);
 
 /* The first @size bytes of a block device, as they are */
 void need_image_unfilled(struct image *img, const char *dev, uint64_t size);
@@ -83,6 +85,9 @@ void need_image_unfilled(struct image *img, const char *dev, uint64_t size);
 int64_t page_frame(const void *addr);
 /* kB that are mapped of the mapping that starts at @addr, or -errno */
 long mapping_rss_kb(const void *addr);
+
+/* Pages of the region's range of the image in the page cache, or -errno */
+long cached_region_pages(const struct region *r, const struct image *img);
 
 /* One pass as the struct says; 0 or -errno, and the struct's outputs */
 int save_pass(const struct region *r, struct mapped_ram_save *save);

@@ -148,7 +148,7 @@ static void one_pass(struct __test_metadata *_metadata,
 	if (save.out_flags & MAPPED_RAM_PASS_OUT_BUFFERED) {
 		EXPECT_TRUE(stable);
 	} else {
-		EXPECT_EQ(0, cached_pages(img->fd));
+		EXPECT_EQ(0, cached_region_pages(r, img));
 	}
 }
 
