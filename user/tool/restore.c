@@ -43,7 +43,13 @@ struct restore {
 	const char *image;
 };
 
-enum { OPT_REGION = 256, OPT_SKIP, OPT_ENGINE, OPT_WINDOW, OPT_MAX_EXTENT };
+enum {
+	OPT_REGION = 256,
+	OPT_SKIP,
+	OPT_ENGINE,
+	OPT_WINDOW,
+	OPT_MAX_EXTENT,
+};
 
 static const struct option options[] = {
 	{ "region",	required_argument,	NULL, OPT_REGION },

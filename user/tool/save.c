@@ -41,8 +41,15 @@ struct save {
 	const char *image;
 };
 
-enum { OPT_REGION = 256, OPT_ENGINE, OPT_WINDOW, OPT_BRIDGE, OPT_MAX_EXTENT,
-       OPT_MACHINE, OPT_FORCE };
+enum {
+	OPT_REGION = 256,
+	OPT_ENGINE,
+	OPT_WINDOW,
+	OPT_BRIDGE,
+	OPT_MAX_EXTENT,
+	OPT_MACHINE,
+	OPT_FORCE,
+};
 
 static const struct option options[] = {
 	{ "region",	required_argument,	NULL, OPT_REGION },
