@@ -3,7 +3,8 @@
  * Proves that memory which a userfaultfd supplies is saved as supplied: the
  * content of a missing page is unknown, not zero, so a pass waits for the
  * handler; it does so for dirty pages only, and a pass that waits in vain ends
- * with a signal, no bit lost.
+ * with a signal, no bit lost. The handler holds a pass up at will, which proves
+ * invariant 2, too: a bit is claimed before its page is looked at.
  */
 #include <linux/userfaultfd.h>
 #include <poll.h>
@@ -14,6 +15,7 @@
 #include "harness.h"
 
 #define PAGES	96
+#define ZERO	7	/* what is supplied for this page is zero */
 
 struct handler {
 	pthread_t thread;
@@ -23,6 +25,8 @@ struct handler {
 	size_t served;		/* pages copied in */
 	uint8_t *mem;
 	const uint8_t *data;	/* what it supplies */
+	size_t late_change;	/* page: when asked for it, ZERO is changed */
+	uint64_t *dirty;	/* and reported here; or NULL: nothing is */
 };
 
 FIXTURE(inv_uffd) {
@@ -64,6 +68,10 @@ static void *handle(void *arg)
 			.src = (uintptr_t)h->data + at,
 			.len = page_size(),
 		};
+		if (h->dirty && at == h->late_change * page_size()) {
+			memset(h->mem + ZERO * page_size(), 0x7e, page_size());
+			bit_set(h->dirty, ZERO);
+		}
 		/* The fault comes late, as over a network. */
 		usleep(2000);
 		if (!ioctl(h->uffd, UFFDIO_COPY, &copy))
@@ -93,7 +101,7 @@ FIXTURE_SETUP(inv_uffd)
 	self->data = malloc(length);
 	ASSERT_NE(NULL, self->data);
 	rng_fill(&rng, self->data, length);
-	memset(self->data + 7 * page_size(), 0, page_size());
+	memset(self->data + ZERO * page_size(), 0, page_size());
 
 	ASSERT_EQ(0, ioctl(self->handler.uffd, UFFDIO_API, &api));
 	reg.range.start = (uintptr_t)self->mem.addr;
@@ -136,14 +144,43 @@ TEST_F(inv_uffd, a_pass_waits_for_the_handler)
 	EXPECT_EQ(40, self->handler.served);
 	EXPECT_EQ(0, bits_count(self->r.dirty, 0, PAGES));
 	EXPECT_EQ(39, bits_count(self->r.file, 3, 40));
-	EXPECT_FALSE(bit_test(self->r.file, 7));
+	EXPECT_FALSE(bit_test(self->r.file, ZERO));
 	for (i = 3; i < 43; i++) {
-		if (i == 7)
+		if (i == ZERO)
 			continue;
 		ASSERT_EQ(0, image_read(&self->img, page, size,
 					RIG_HEAD + i * size));
 		EXPECT_EQ(0, memcmp(page, self->data + i * size, size));
 	}
+}
+
+TEST_F(inv_uffd, changed_after_it_was_found_zero)
+{
+	struct mapped_ram_save save = save_args(&self->r, 0, PAGES);
+	uint8_t page[4096], want[4096];
+
+	/* Two runs: the pass has looked at the first when it asks for more. */
+	bits_set(self->r.dirty, 3, 6);
+	bits_set(self->r.dirty, 12, 6);
+	self->handler.late_change = 14;
+	self->handler.dirty = self->r.dirty;
+	ASSERT_EQ(0, pthread_create(&self->handler.thread, NULL, handle,
+				    &self->handler));
+	EXPECT_EQ(0, save_pass(&self->r, &save));
+	EXPECT_EQ(12, save.out_written_pages + save.out_zero_pages);
+	EXPECT_TRUE(bit_test(self->r.dirty, ZERO));
+	EXPECT_EQ(1, bits_count(self->r.dirty, 0, PAGES));
+
+	save = save_args(&self->r, 0, PAGES);
+	EXPECT_EQ(0, save_pass(&self->r, &save));
+	EXPECT_EQ(1, save.out_written_pages);
+	EXPECT_TRUE(bit_test(self->r.file, ZERO));
+	ASSERT_EQ(1, write(self->handler.quit[1], "q", 1));
+	pthread_join(self->handler.thread, NULL);
+	memset(want, 0x7e, sizeof(want));
+	ASSERT_EQ(0, image_read(&self->img, page, sizeof(page),
+				RIG_HEAD + ZERO * page_size()));
+	EXPECT_EQ(0, memcmp(page, want, sizeof(page)));
 }
 
 static void wake(int signal)
