@@ -149,6 +149,10 @@ static int open_targets(struct restore *r)
 	return regions_open_targets(&r->regions, st.st_dev, st.st_ino);
 }
 
+/*
+ * More than one try only when a signal that means nothing to us, as being
+ * stopped and continued does, ended the one before.
+ */
 static int restore_region(struct restore *r, const struct region *region)
 {
 	struct mram_restore_stats stats = { .size = sizeof(stats) };
@@ -158,8 +162,11 @@ static int restore_region(struct restore *r, const struct region *region)
 	/* QEMU has blocks that are empty, and nobody can map those. */
 	if (!region->length)
 		return 0;
-	ret = mram_image_restore(r->facts.image, region->block, region->addr,
-				 region->length, &r->opts, &stats, &err);
+	do
+		ret = mram_image_restore(r->facts.image, region->block,
+					 region->addr, region->length,
+					 &r->opts, &stats, &err);
+	while (ret == -EINTR);
 	if (ret)
 		return tool_fail_library(r->image, ret, &err);
 	r->total.read += stats.read;
