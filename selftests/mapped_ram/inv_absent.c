@@ -203,4 +203,34 @@ TEST_F(inv_absent, what_others_wrote_is_saved)
 	EXPECT_LE(mapping_rss_kb(self->mem.addr), exist * huge * 4);
 }
 
+/* A hole of the file is not all there is to a private mapping of it. */
+TEST(private_copies_over_a_hole)
+{
+	const size_t pages = 64;
+	struct rng rng = rng_new(0xab5f);
+	struct rig rig = { 0 };
+	struct stat st;
+
+	need_rig(&rig, MEM_MEMFD, pages * page_size(), 0);
+	ASSERT_EQ(rig.mem.addr, mmap(rig.mem.addr, rig.mem.length,
+				     PROT_READ | PROT_WRITE,
+				     MAP_FIXED | MAP_PRIVATE, rig.mem.fd, 0));
+	model_write_random(&rig.m, &rng, 5);
+	model_write_random(&rig.m, &rng, 40);
+	model_write_random(&rig.m, &rng, 41);
+	/* That leaves the copies. */
+	ASSERT_EQ(0, fallocate(rig.mem.fd, FALLOC_FL_PUNCH_HOLE |
+			       FALLOC_FL_KEEP_SIZE, 0, rig.mem.length));
+	bits_set(rig.r.dirty, 0, pages);
+	bits_set(rig.m.dirty, 0, pages);
+	EXPECT_EQ(0, region_save(&rig.r, NULL));
+	/* before the model looks at the memory, which fills the hole */
+	ASSERT_EQ(0, fstat(rig.mem.fd, &st));
+	EXPECT_EQ(0, st.st_blocks);
+	EXPECT_EQ(3, bits_count(rig.r.file, 0, pages));
+	model_save(&rig.m, 0, pages, NULL, NULL);
+	EXPECT_EQ(0, model_check(&rig.m)) TH_LOG("%s", rig.m.why);
+	rig_drop(&rig);
+}
+
 TEST_HARNESS_MAIN
