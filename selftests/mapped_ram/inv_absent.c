@@ -140,6 +140,49 @@ TEST_F(inv_absent, a_pass_touches_nothing)
 	EXPECT_EQ(nr, save.out_written_pages);
 }
 
+TEST_F(inv_absent, parts_of_large_pages)
+{
+	const size_t size = 64 * KIB, nr = 3;
+	struct mapped_ram_save save;
+	uint8_t *page, *want;
+	struct account before;
+	struct region r;
+	size_t i;
+
+	/* One bit is 16 pages, of which one exists: the rest is zero, unmade. */
+	region_unmap_bitmaps(&self->r);
+	ASSERT_EQ(0, mr_region_remove(self->dev, self->r.id));
+	ASSERT_EQ(0, region_add(&r, self->dev, self->mem.addr, variant->length,
+				RIG_HEAD, size, variant->flags));
+	self->r = r;
+	page = malloc(size);
+	want = calloc(1, size);
+	ASSERT_NE(NULL, page);
+	ASSERT_NE(NULL, want);
+	for (i = 0; i < nr; i++)
+		memset(region_page(&r, 10 * i) + i * 5 * page_size(), 0x41 + i,
+		       page_size());
+	bits_set(r.dirty, 0, r.nr_pages);
+	bits_clear(r.file, 0, r.nr_pages);
+	before = account_now(&self->mem);
+
+	save = save_args(&r, 0, r.nr_pages);
+	ASSERT_EQ(0, save_pass(&r, &save));
+	same_account(_metadata, &before, &self->mem);
+	EXPECT_EQ(nr, save.out_written_pages);
+	EXPECT_EQ(r.nr_pages - nr, save.out_zero_pages);
+	for (i = 0; i < nr; i++) {
+		EXPECT_TRUE(bit_test(r.file, 10 * i));
+		memset(want, 0, size);
+		memset(want + i * 5 * page_size(), 0x41 + i, page_size());
+		ASSERT_EQ(0, image_read(&self->img, page, size,
+					RIG_HEAD + 10 * i * size));
+		EXPECT_EQ(0, memcmp(page, want, size));
+	}
+	free(page);
+	free(want);
+}
+
 TEST_F(inv_absent, a_load_of_zeroes_touches_nothing)
 {
 	struct mapped_ram_load load = load_args(&self->r, 0, self->r.nr_pages);
