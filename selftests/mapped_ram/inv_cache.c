@@ -123,6 +123,13 @@ static void around_the_range(struct __test_metadata *_metadata,
 	EXPECT_LE(cached_pages(rig->img.fd), PAGES - 100);
 	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
 	EXPECT_EQ(0, cached_pages(rig->img.fd));
+
+	/* What somebody read into the cache is not a write of the pass. */
+	ASSERT_EQ(length, read_pages(rig, self->buf));
+	save = save_args(&rig->r, 0, PAGES);
+	ASSERT_EQ(0, rig_save(rig, &save)) TH_LOG("%s", rig->m.why);
+	EXPECT_EQ(0, cached_pages(rig->img.fd));
+	EXPECT_EQ(0, save.out_flags & MAPPED_RAM_PASS_OUT_BUFFERED);
 }
 
 static void load_reads_what_was_just_written(struct __test_metadata *_metadata,
