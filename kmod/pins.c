@@ -74,19 +74,35 @@ static void mram_pins_drop(struct mram_pins *pins, unsigned long chunk,
 	memset(pages + first, 0, (end - first) * sizeof(*pages));
 }
 
+/*
+ * The first page of the huge page that the page at @index belongs to, or the
+ * @last one. All of it goes at once: references to its other parts would keep
+ * it from being split, and the part that is discarded from being freed.
+ */
+static unsigned long mram_pins_widen(struct mram_pins *pins,
+				     unsigned long index, bool last)
+{
+	struct page **pages = pins->chunks[index / MRAM_PIN_CHUNK];
+	struct page *page = pages ? pages[index % MRAM_PIN_CHUNK] : NULL;
+	unsigned long before, nr;
+
+	if (!page)
+		return index;
+	nr = folio_nr_pages(page_folio(page));
+	before = folio_page_idx(page_folio(page), page);
+	if (last)
+		return min(index + nr - before, pins->nr) - 1;
+	return index - min(index, before);
+}
+
 static bool mram_pins_invalidate(struct mmu_interval_notifier *notifier,
 				 const struct mmu_notifier_range *range,
 				 unsigned long seq)
 {
 	struct mram_pins *pins = container_of(notifier, struct mram_pins,
 					      notifier);
-	/*
-	 * All of a huge page goes: references to its other parts would keep it
-	 * from being split, and the part that is discarded from being freed.
-	 */
-	unsigned long start = max(round_down(range->start, PMD_SIZE),
-				  pins->addr);
-	unsigned long last = min((range->end - 1) | (PMD_SIZE - 1),
+	unsigned long start = max(range->start, pins->addr);
+	unsigned long last = min(range->end - 1,
 				 pins->addr + (pins->nr << PAGE_SHIFT) - 1);
 	unsigned long first, end, chunk;
 
@@ -104,8 +120,11 @@ static bool mram_pins_invalidate(struct mmu_interval_notifier *notifier,
 	}
 
 	/* Whoever got pages before now sees that and does not insert them. */
-	first = (start - pins->addr) >> PAGE_SHIFT;
-	end = ((last - pins->addr) >> PAGE_SHIFT) + 1;
+	spin_lock(&pins->lock);
+	first = mram_pins_widen(pins, (start - pins->addr) >> PAGE_SHIFT,
+				false);
+	end = mram_pins_widen(pins, (last - pins->addr) >> PAGE_SHIFT, true) + 1;
+	spin_unlock(&pins->lock);
 	for (chunk = first / MRAM_PIN_CHUNK; chunk * MRAM_PIN_CHUNK < end;
 	     chunk++) {
 		if (mmu_notifier_range_blockable(range))
