@@ -92,6 +92,20 @@ for engine in $(engines); do
 	went_well && grep -q ' 24576 pages written, 0 zero' "$T/out"
 	result $? "SIGSTOP and SIGCONT change nothing: $engine"
 
+	start "$S/r" restore --engine "$engine" --window 1 --max-extent 16K \
+		--region "ram=$S/r" "$T/image"
+	for _ in 1 2 3; do
+		kill -s STOP $pid
+		sleep 0.1
+		kill -s CONT $pid
+		sleep 0.1
+	done
+	finish
+	went_well && grep -q ' 24576 pages read, 0 zero' "$T/out" &&
+		cmp "$big" "$S/r" >>"$T/out"
+	result $? "SIGSTOP and SIGCONT change nothing in a restore: $engine"
+	rm -f "$S/r"
+
 	# Restore: what it made is gone.
 	start "$S/r" restore --engine "$engine" "${slow[@]}" \
 		--region "ram=$S/r" "$T/image"
