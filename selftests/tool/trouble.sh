@@ -83,9 +83,9 @@ for engine in $(engines); do
 	start "$T/image" save --engine "$engine" --window 1 --max-extent 16K \
 		--region "ram=$big" "$T/image"
 	for _ in 1 2 3; do
-		kill -s STOP $pid
+		kill -s STOP $pid 2>/dev/null
 		sleep 0.1
-		kill -s CONT $pid
+		kill -s CONT $pid 2>/dev/null
 		sleep 0.1
 	done
 	finish
@@ -95,9 +95,9 @@ for engine in $(engines); do
 	start "$S/r" restore --engine "$engine" --window 1 --max-extent 16K \
 		--region "ram=$S/r" "$T/image"
 	for _ in 1 2 3; do
-		kill -s STOP $pid
+		kill -s STOP $pid 2>/dev/null
 		sleep 0.1
-		kill -s CONT $pid
+		kill -s CONT $pid 2>/dev/null
 		sleep 0.1
 	done
 	finish
