@@ -438,6 +438,8 @@ int mram_image_section_info(struct mram_image *img, int index,
  * @window: most I/Os in flight; 0 for the engine's choice
  * @engine: as in struct mram_session_opts
  * @max_extent: most bytes of one I/O; 0 for the engine's choice
+ * @progress: as in struct mram_pass_opts, with the pages of the block
+ * @progress_data: handed to @progress
  */
 struct mram_restore_opts {
 	size_t size;
@@ -446,6 +448,8 @@ struct mram_restore_opts {
 	const char *engine;
 	uint32_t max_extent;
 	uint32_t reserved;
+	int (*progress)(void *data, uint64_t done, uint64_t total);
+	void *progress_data;
 };
 
 /**

@@ -54,6 +54,9 @@ result $? "save: the bar never goes back"
 on_terminal xterm 80 "$TOOL verify $T/image"
 [ "$status" -eq 0 ] && fits 80 verifying && erased '1 block good: .* s'
 result $? "verify: a bar"
+on_terminal xterm 80 "$TOOL restore $slow --region ram=$S/r $T/image"
+[ "$status" -eq 0 ] && fits 80 restoring && erased '1 block restored: .* s'
+result $? "restore: a bar"
 on_terminal xterm 80 "$TOOL save $slow --region ram=$mem $T/image >/dev/null"
 fits 80 saving
 result $? "a bar also when stdout goes elsewhere"

@@ -295,6 +295,9 @@ static void close_engine(struct engine *e)
 {
 	struct uring *u = to_uring(to_mover(e));
 
+	/* The ring is torn down later, the file must be free at once. */
+	if (u->fixed_file)
+		io_uring_unregister_files(&u->ring);
 	io_uring_queue_exit(&u->ring);
 	mover_close(&u->m);
 	free(u);

@@ -52,6 +52,20 @@ static int check(const struct mram_io *io, const struct mram_block_info *b,
 	return 0;
 }
 
+struct progress {
+	const struct mram_restore_opts *o;
+	uint64_t total;
+};
+
+static int progress(void *data, uint64_t done)
+{
+	const struct progress *p = data;
+
+	/* Engines count whole words of the bitmap. */
+	return p->o->progress(p->o->progress_data,
+			      done < p->total ? done : p->total, p->total);
+}
+
 static int load(const struct engine_ops *ops, const struct mram_io *io,
 		struct engine_region *r, const uint64_t *bitmap,
 		struct engine_pass *p, struct mram_error *err)
@@ -113,6 +127,8 @@ int mram_image_restore(struct mram_image *img, int index, void *addr,
 		.window = o.window,
 		.max_extent = o.max_extent,
 		.stopped = true,
+		.progress = o.progress ? progress : NULL,
+		.progress_data = &(struct progress){ &o, b.pages },
 	};
 	ret = load(ops, io, &r, bitmap, &p, err);
 	st.read = p.moved;

@@ -128,13 +128,12 @@ static void on_bus_error(int sig, siginfo_t *info, void *context)
 	_exit(TOOL_FAILED);
 }
 
-void cleanup_start(enum cleanup_mode mode)
+void cleanup_start(void)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction sa = { .sa_handler = on_signal }, old;
 	size_t i;
 
-	die_at_once = mode == CLEANUP_DIE;
 	sigemptyset(&sa.sa_mask);
 	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
 		/* What the caller had ignored, as nohup does, stays ignored. */

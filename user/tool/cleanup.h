@@ -9,18 +9,12 @@
 #include <stdbool.h>
 
 /**
- * enum cleanup_mode - what SIGINT, SIGTERM and SIGHUP do
- * @CLEANUP_ASK: the first one makes cleanup_interrupted() true, so that the
- *               job can end in order; the second one ends it at once
- * @CLEANUP_DIE: end at once; files are still taken away
+ * cleanup_start - take the signals over
+ *
+ * The first SIGINT, SIGTERM or SIGHUP makes cleanup_interrupted() true, so that
+ * the job can end in order; the second one ends it at once.
  */
-enum cleanup_mode {
-	CLEANUP_ASK,
-	CLEANUP_DIE,
-};
-
-/** cleanup_start - take the signals over */
-void cleanup_start(enum cleanup_mode mode);
+void cleanup_start(void);
 
 /** cleanup_interrupted - has a signal come? */
 bool cleanup_interrupted(void);

@@ -149,6 +149,29 @@ static int open_targets(struct restore *r)
 	return regions_open_targets(&r->regions, st.st_dev, st.st_ino);
 }
 
+static int on_progress(void *data, uint64_t done, uint64_t total)
+{
+	const struct restore *r = data;
+
+	(void)total;
+	progress_update(r->total.read + r->total.zero + done);
+	return cleanup_interrupted();
+}
+
+static void start_progress(struct restore *r)
+{
+	uint64_t pages = 0, bytes = 0;
+	size_t i;
+
+	for (i = 0; i < r->regions.count; i++) {
+		pages += r->facts.blocks[r->regions.list[i].block].pages;
+		bytes += r->regions.list[i].length;
+	}
+	r->opts.progress = on_progress;
+	r->opts.progress_data = r;
+	progress_start("restoring", pages, bytes);
+}
+
 /*
  * More than one try only when a signal that means nothing to us, as being
  * stopped and continued does, ended the one before.
@@ -166,7 +189,9 @@ static int restore_region(struct restore *r, const struct region *region)
 		ret = mram_image_restore(r->facts.image, region->block,
 					 region->addr, region->length,
 					 &r->opts, &stats, &err);
-	while (ret == -EINTR);
+	while (ret == -EINTR && !cleanup_interrupted());
+	if (ret && cleanup_interrupted())
+		return tool_fail("interrupted; the memory is incomplete");
 	if (ret)
 		return tool_fail_library(r->image, ret, &err);
 	r->total.read += stats.read;
@@ -186,9 +211,11 @@ static int run(struct restore *r)
 	    facts_gather(&r->facts, r->image) || check_names(r) ||
 	    match_blocks(r) || open_targets(r))
 		return TOOL_FAILED;
+	start_progress(r);
 	for (i = 0; i < r->regions.count; i++)
 		if (restore_region(r, &r->regions.list[i]))
 			return TOOL_FAILED;
+	progress_end();
 	printf("%zu %s restored: %llu pages read, %llu zero, %llu I/Os, %s, engine %s, %.2f s\n",
 	       r->regions.count, r->regions.count == 1 ? "block" : "blocks",
 	       (unsigned long long)r->total.read,
@@ -227,7 +254,7 @@ int cmd_restore(int argc, char **argv)
 	if (!status)
 		status = check_options(&r);
 	if (!status) {
-		cleanup_start(CLEANUP_DIE);
+		cleanup_start();
 		status = run(&r);
 	}
 	facts_free(&r.facts);

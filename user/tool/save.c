@@ -252,7 +252,7 @@ int cmd_save(int argc, char **argv)
 	if (!status && !s.regions.count)
 		status = tool_usage("save", "no --region is given");
 	if (!status) {
-		cleanup_start(CLEANUP_ASK);
+		cleanup_start();
 		status = run(&s);
 	}
 	regions_close(&s.regions);

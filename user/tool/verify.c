@@ -260,7 +260,7 @@ int cmd_verify(int argc, char **argv)
 	if (status)
 		return status;
 
-	cleanup_start(CLEANUP_ASK);
+	cleanup_start();
 	status = lock_image(image, IMAGE_READ);
 	if (!status)
 		status = facts_gather(&v.facts, image);
