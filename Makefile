@@ -38,13 +38,18 @@ help:
 deps:
 	@$(VM)/install-deps
 
+# Where there is sparse, it looks at the module with every build.
+SPARSE ?= $(shell command -v sparse)
+
 # kbuild writes beside the sources, so it gets a directory of links to them.
+# Without the kernel's own type information a module can have none either.
 module: $(KMOD_SRC) include/uapi/linux/mapped_ram.h
 	@mkdir -p $(KMOD_OUT)
 	@ln -sf $(abspath $(KMOD_SRC)) $(KMOD_OUT)/
 	@kdir="$(KDIR)"; [ -n "$$kdir" ] || kdir=$$($(VM)/kdir $(KERNEL)) && \
+	{ [ -e "$$kdir/vmlinux" ] || btf=CONFIG_DEBUG_INFO_BTF_MODULES=; } && \
 	$(MAKE) --no-print-directory -C "$$kdir" M=$(abspath $(KMOD_OUT)) \
-		MRAM_INCLUDE=$(abspath include) W=1 $(if $(SPARSE),C=2) modules
+		MRAM_INCLUDE=$(abspath include) W=1 $(if $(SPARSE),C=1) $$btf modules
 
 user:
 	@$(MAKE) --no-print-directory -C user O=$(abspath $(BUILD))/user
