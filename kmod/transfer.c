@@ -135,6 +135,7 @@ static void mram_io_complete(struct kiocb *iocb, long ret)
 static void mram_io_start(struct mram_io *io)
 {
 	struct mram_pass *pass = io->pass;
+	int dirtied = current->nr_dirtied;
 	struct iov_iter iter;
 	ssize_t ret;
 
@@ -153,9 +154,16 @@ static void mram_io_start(struct mram_io *io)
 	pass->submitted++;
 	ret = mram_image_rw(pass->image, &io->iocb, &iter,
 			    mram_pass_pos(pass, io->start) + io->done);
-	/* Not queued, so it has ended, and no completion will come. */
-	if (ret != -EIOCBQUEUED)
-		mram_io_ended(io, ret);
+	if (ret == -EIOCBQUEUED)
+		return;
+	/*
+	 * It has ended, and no completion will come. A file system that went
+	 * through the page cache (btrfs, for its checksums) ends so, too, and
+	 * may have dropped the pages again, but they count as dirtied by us.
+	 */
+	if (ret > 0 && !pass->args.load && current->nr_dirtied != dirtied)
+		pass->out_flags |= MAPPED_RAM_PASS_OUT_BUFFERED;
+	mram_io_ended(io, ret);
 }
 
 /* Put the pages of an extent into the slot; neighbours share a bvec. */

@@ -302,10 +302,11 @@ struct mapped_ram_save {
 #define MAPPED_RAM_NO_PAGE		(~0ULL)
 
 /**
- * define MAPPED_RAM_PASS_OUT_BUFFERED - pages of the range were in the page cache
+ * define MAPPED_RAM_PASS_OUT_BUFFERED - the image went through the page cache
  *
- * They were when the pass had ended, and were written back and dropped: the
- * file system fell back to buffered I/O, or somebody else read the image.
+ * The file system fell back to buffered I/O; or pages of the range were in the
+ * page cache when the pass had ended, since somebody else read the image. They
+ * were written back and dropped.
  */
 #define MAPPED_RAM_PASS_OUT_BUFFERED	(1U << 0)
 /** define MAPPED_RAM_PASS_OUT_BOUNCED - pages were copied before they were written */
