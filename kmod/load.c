@@ -11,7 +11,7 @@
 #include "transfer.h"
 
 static void mram_load_io_done(struct mram_pass *pass, struct mram_io *io,
-			      unsigned long good, int error)
+			      unsigned long good)
 {
 	pass->moved += good;
 }

@@ -52,7 +52,8 @@ static long mram_pages_fault(unsigned long addr, unsigned long nr,
 					   MRAM_GUP_INTERRUPTIBLE);
 
 	/* It was task work that ended the wait: go on without such ends. */
-	if (got < 0 && MRAM_GUP_INTERRUPTIBLE && !task_sigpending(current))
+	if (got == -EINTR && MRAM_GUP_INTERRUPTIBLE &&
+	    !task_sigpending(current))
 		got = get_user_pages_unlocked(addr, nr, pages, 0);
 	return mram_gup_result(got);
 }

@@ -20,7 +20,7 @@
 #include "transfer.h"
 
 static void mram_save_io_done(struct mram_pass *pass, struct mram_io *io,
-			      unsigned long good, int error)
+			      unsigned long good)
 {
 	struct mram_region *region = pass->region;
 

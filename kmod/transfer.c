@@ -262,7 +262,7 @@ static void mram_io_settle(struct mram_io *io)
 			good = 0;
 		mram_pass_fail(pass, ret, io->start + good);
 	}
-	pass->args.io_done(pass, io, good, ret);
+	pass->args.io_done(pass, io, good);
 	list_add_tail(&io->node, &pass->free);
 }
 

@@ -53,7 +53,7 @@ struct mram_io {
  * @load: LOAD, else SAVE
  * @stopped: nothing writes to the memory meanwhile
  * @io_done: called by the pass's own thread for each I/O that ended: the first
- *           @good pages were moved, and with the others @error happened
+ *           @good pages were moved, the others were not
  */
 struct mram_pass_args {
 	u32 region_id;
@@ -64,7 +64,7 @@ struct mram_pass_args {
 	bool load;
 	bool stopped;
 	void (*io_done)(struct mram_pass *pass, struct mram_io *io,
-			unsigned long good, int error);
+			unsigned long good);
 };
 
 /**
