@@ -194,24 +194,31 @@ long mapping_rss_kb(const void *addr)
 	return kb;
 }
 
-long cached_region_pages(const struct region *r, const struct image *img)
+long cached_range_pages(const struct region *r, const struct image *img,
+			uint64_t first, uint64_t nr)
 {
-	size_t pages = r->length / page_size(), i;
+	size_t length = nr * r->page_size, pages = length / page_size(), i;
 	unsigned char *there = malloc(pages);
 	long count = 0;
 	void *map;
 
-	map = mmap(NULL, r->length, PROT_READ, MAP_SHARED, img->fd, r->offset);
-	if (!there || map == MAP_FAILED || mincore(map, r->length, there)) {
+	map = mmap(NULL, length, PROT_READ, MAP_SHARED, img->fd,
+		   r->offset + first * r->page_size);
+	if (!there || map == MAP_FAILED || mincore(map, length, there)) {
 		count = -errno;
 	} else {
 		for (i = 0; i < pages; i++)
 			count += there[i] & 1;
 	}
 	if (map != MAP_FAILED)
-		munmap(map, r->length);
+		munmap(map, length);
 	free(there);
 	return count;
+}
+
+long cached_region_pages(const struct region *r, const struct image *img)
+{
+	return cached_range_pages(r, img, 0, r->nr_pages);
 }
 
 int save_pass(const struct region *r, struct mapped_ram_save *save)

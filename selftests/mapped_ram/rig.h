@@ -86,7 +86,10 @@ int64_t page_frame(const void *addr);
 /* kB that are mapped of the mapping that starts at @addr, or -errno */
 long mapping_rss_kb(const void *addr);
 
-/* Pages of the region's range of the image in the page cache, or -errno */
+/* Of @nr format pages of the image those in the page cache, or -errno */
+long cached_range_pages(const struct region *r, const struct image *img,
+			uint64_t first, uint64_t nr);
+/* The same of the whole region */
 long cached_region_pages(const struct region *r, const struct image *img);
 
 /* One pass as the struct says; 0 or -errno, and the struct's outputs */
