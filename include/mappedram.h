@@ -114,7 +114,17 @@ struct mram_region_opts {
 	uint64_t fd_offset;
 };
 
-/** MRAM_REGION_PIN - module engine: keep pages pinned between passes */
+/**
+ * MRAM_REGION_PIN - keep pages pinned between passes: faster
+ *
+ * module: what passes meet is kept as far as RLIMIT_MEMLOCK goes, and dropped
+ * when the memory is discarded or replaced: nothing else changes. uring:
+ * mram_session_begin() registers the region with io_uring, which touches and
+ * pins all of it; -ENOMEM when RLIMIT_MEMLOCK is too low, -EFAULT when a part
+ * is not writable. Until the session is closed the memory must not be
+ * discarded, remapped or replaced then: what was there before would be saved.
+ * pwrite: no effect.
+ */
 #define MRAM_REGION_PIN		(1u << 0)
 /** MRAM_REGION_HAS_FD - @fd and @fd_offset are given */
 #define MRAM_REGION_HAS_FD	(1u << 1)

@@ -2,8 +2,8 @@
 /*
  * Proves that it does not show in an image which engine wrote it: from the same
  * start, with the same changes and passes, all engines that work here leave the
- * same file, byte for byte, and count the same. Each then restores what
- * another wrote.
+ * same file, byte for byte, and count the same; also with regions that are kept
+ * pinned. Each then restores what another wrote.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +26,18 @@ FIXTURE(identical) {
 	struct counts counts[3][PASSES];
 };
 
+FIXTURE_VARIANT(identical) {
+	uint32_t flags;
+};
+
+FIXTURE_VARIANT_ADD(identical, transient) {
+	.flags = 0,
+};
+
+FIXTURE_VARIANT_ADD(identical, pinned) {
+	.flags = MRAM_REGION_PIN,
+};
+
 FIXTURE_SETUP(identical)
 {
 	self->mem[0] = memory_make(MEMORY_PRIVATE, LENGTH);
@@ -46,7 +58,8 @@ FIXTURE_TEARDOWN(identical)
 
 /* The same for every engine: the random sequence starts anew. */
 static void save(struct __test_metadata *_metadata,
-		 FIXTURE_DATA(identical) *self, int engine, uint64_t salt)
+		 FIXTURE_DATA(identical) *self, uint32_t flags, int engine,
+		 uint64_t salt)
 {
 	struct mram_pass_stats st = { .size = sizeof(st) };
 	struct mram_pass_opts o = MRAM_OPTS(mram_pass_opts);
@@ -59,6 +72,7 @@ static void save(struct __test_metadata *_metadata,
 	for (i = 0; i < REGIONS; i++) {
 		struct mram_region_opts ro = memory_opts(&self->mem[i]);
 
+		ro.flags |= flags;
 		memory_discard(&self->mem[i], 0, LENGTH / PAGE);
 		ASSERT_OK(mram_session_add_region(s, i ? "b" : "a",
 						  self->mem[i].p, LENGTH, &ro,
@@ -118,7 +132,8 @@ static void restore(struct __test_metadata *_metadata,
 
 /* All engines against the last one, which works everywhere. */
 static void compare(struct __test_metadata *_metadata,
-		    FIXTURE_DATA(identical) *self, uint64_t salt)
+		    FIXTURE_DATA(identical) *self, uint32_t flags,
+		    uint64_t salt)
 {
 	int engine;
 
@@ -130,7 +145,7 @@ static void compare(struct __test_metadata *_metadata,
 		}
 		if (!self->path[engine])
 			self->path[engine] = image_path();
-		save(_metadata, self, engine, salt);
+		save(_metadata, self, flags, engine, salt);
 		EXPECT_EQ(-1, image_difference(self->path[engine],
 					       self->path[2])) {
 			TH_LOG("%s", engine_names[engine]);
@@ -147,7 +162,7 @@ static void compare(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(identical, new_files, 120)
 {
-	compare(_metadata, self, 1);
+	compare(_metadata, self, variant->flags, 1);
 }
 
 /* What an old image leaves where pages are zero now is the same, too. */
@@ -156,12 +171,12 @@ TEST_F_TIMEOUT(identical, old_files, 120)
 	int engine;
 
 	self->path[2] = image_path();
-	save(_metadata, self, 2, 2);
+	save(_metadata, self, variant->flags, 2, 2);
 	for (engine = 0; engine < 2; engine++) {
 		self->path[engine] = image_path();
 		image_copy(self->path[engine], self->path[2]);
 	}
-	compare(_metadata, self, 3);
+	compare(_metadata, self, variant->flags, 3);
 }
 
 TEST_HARNESS_MAIN

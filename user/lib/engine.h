@@ -37,6 +37,7 @@
  * @file: file bitmap, made by the engine, all clear
  * @bitmap_size: of each, in bytes; at least up to the end of the last word
  * @id: the engine's own
+ * @resident: set by the engine: every page is in memory and stays there
  */
 struct engine_region {
 	const char *name;
@@ -52,6 +53,7 @@ struct engine_region {
 	uint64_t *file;
 	size_t bitmap_size;
 	uint32_t id;
+	bool resident;
 };
 
 /**

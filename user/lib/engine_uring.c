@@ -2,9 +2,10 @@
 /*
  * Engine `uring`: many extents in flight through io_uring.
  *
- * The image is a registered file. The memory is not registered: registered
- * buffers pin every page, which would allocate what was never touched and keep
- * writing pages that the caller has discarded since.
+ * The image is a registered file. Memory is registered only where the caller
+ * asks for it with MRAM_REGION_PIN: registered buffers pin every page, which
+ * allocates what was never touched and goes on writing pages that the caller
+ * has discarded since.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -14,6 +15,7 @@
 
 #include "error.h"
 #include "pass.h"
+#include "uring_buffers.h"
 
 #define RING_SIZE	256
 
@@ -44,6 +46,7 @@ struct slot {
 struct uring {
 	struct mover m;
 	struct io_uring ring;
+	struct uring_buffers buffers;
 	bool fixed_file;
 	bool broken;
 	uint64_t queued;
@@ -60,6 +63,30 @@ static struct uring *to_uring(struct mover *m)
 	return (struct uring *)m;
 }
 
+/*
+ * An I/O stays in one buffer: the rest of the extent follows as that of a short
+ * write would. Return its length.
+ */
+static size_t prepare_fixed(const struct uring *u, const struct slot *slot,
+			    struct io_uring_sqe *sqe, int fd)
+{
+	const struct mover *m = &u->m;
+	char *addr = extent_addr(m, &slot->x);
+	uint64_t offset = addr - (char *)m->r->addr;
+	uint64_t length = URING_BUFFER - offset % URING_BUFFER;
+	int index = m->r->id + offset / URING_BUFFER;
+
+	if (length > extent_rest(m, &slot->x))
+		length = extent_rest(m, &slot->x);
+	if (m->load)
+		io_uring_prep_read_fixed(sqe, fd, addr, length,
+					 extent_offset(m, &slot->x), index);
+	else
+		io_uring_prep_write_fixed(sqe, fd, addr, length,
+					  extent_offset(m, &slot->x), index);
+	return length;
+}
+
 /* @blocking: it would not go without: let a kernel thread wait for it. */
 static void queue(struct uring *u, struct slot *slot, bool blocking)
 {
@@ -68,7 +95,9 @@ static void queue(struct uring *u, struct slot *slot, bool blocking)
 	int fd = u->fixed_file ? 0 : u->m.base.io->fd;
 	size_t length = extent_rest(&u->m, &slot->x);
 
-	if (u->m.load)
+	if (u->m.r->id != URING_NO_BUFFERS)
+		length = prepare_fixed(u, slot, sqe, fd);
+	else if (u->m.load)
 		io_uring_prep_read(sqe, fd, extent_addr(&u->m, &slot->x),
 				   length, extent_offset(&u->m, &slot->x));
 	else
@@ -279,6 +308,7 @@ static int open_engine(struct engine **out, const struct mram_io *io,
 		ret = no_ring(err, ret);
 		goto close;
 	}
+	u->buffers.ring = &u->ring;
 	u->fixed_file = !io_uring_register_files(&u->ring, &io->fd, 1);
 	for (i = 0; i < RING_SIZE; i++)
 		u->free[u->nr_free++] = RING_SIZE - 1 - i;
@@ -291,11 +321,28 @@ free:
 	return ret;
 }
 
+static int add_region(struct engine *e, struct engine_region *r,
+		      struct mram_error *err)
+{
+	struct uring *u = to_uring(to_mover(e));
+	int ret;
+
+	r->id = URING_NO_BUFFERS;
+	ret = mover_add_region(e, r, err);
+	if (ret || !(r->flags & MRAM_REGION_PIN))
+		return ret;
+	ret = uring_buffers_add(&u->buffers, r, err);
+	if (ret)
+		mover_remove_region(e, r);
+	return ret;
+}
+
 static void close_engine(struct engine *e)
 {
 	struct uring *u = to_uring(to_mover(e));
 
-	/* The ring is torn down later, the file must be free at once. */
+	/* The ring is torn down later, file and memory must be free at once. */
+	uring_buffers_release(&u->buffers);
 	if (u->fixed_file)
 		io_uring_unregister_files(&u->ring);
 	io_uring_queue_exit(&u->ring);
@@ -307,7 +354,7 @@ const struct engine_ops engine_uring = {
 	.name = "uring",
 	.probe = probe,
 	.open = open_engine,
-	.add_region = mover_add_region,
+	.add_region = add_region,
 	.remove_region = mover_remove_region,
 	.save = mover_save,
 	.load = mover_load,

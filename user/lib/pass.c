@@ -192,6 +192,11 @@ static int ask_presence(struct mover *m, uint64_t words, uint64_t *absent)
 	uint64_t page, i;
 	int ret;
 
+	if (r->resident) {
+		memset(m->none, 0, words * sizeof(*m->none));
+		memset(absent, 0, words * sizeof(*absent));
+		return 0;
+	}
 	for (i = 0; i < words; i++) {
 		m->want[i] = m->claimed[i];
 		/* Bridges may only be built of pages that are there. */
