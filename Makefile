@@ -14,7 +14,7 @@ KMOD_OUT := $(BUILD)/kmod-$(KERNEL)
 KMOD_SRC := $(wildcard kmod/*.c kmod/*.h) kmod/Kbuild
 
 .DELETE_ON_ERROR:
-.PHONY: all help deps module user demo check vm lint clean install
+.PHONY: all help deps module user demo check bench vm lint clean install
 
 all: module user
 
@@ -27,6 +27,7 @@ help:
 	@echo '  make              build module, library, tool and example'
 	@echo '  make module       the module, for KERNEL=$(KERNEL) or KDIR=/lib/modules/.../build'
 	@echo '  make user         library, tool and example'
+	@echo '  make bench        what saving costs, engine by engine: see user/bench/run'
 	@echo '  make lint         checkpatch, sparse and shellcheck'
 	@echo '  make vm           a shell in the test machine'
 	@echo '  make deps         install what building and testing needs'
@@ -61,6 +62,14 @@ demo: deps
 
 check: deps
 	@selftests/check
+
+# KERNEL may name several here.
+bench:
+	@for kernel in $(KERNEL); do \
+		$(MAKE) --no-print-directory module KERNEL=$$kernel || exit; \
+	done
+	@$(MAKE) --no-print-directory user
+	@KERNEL="$(KERNEL)" user/bench/run $(BUILD)
 
 lint:
 	@selftests/lint

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * mram-bench: what one way of saving memory costs, in one case.
+ *
+ * memory.c makes the memory, pattern.c says what it holds and which pages of
+ * it are dirty, job.c saves it and reads the clock, result.c prints what came
+ * of it as one JSON object.
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mappedram.h>
+
+#define PAGE		4096ull
+#define HUGE		(2ull << 20)
+#define MAX_ROUNDS	64
+
+/**
+ * struct options - what was asked for
+ * @size: of the region, in bytes
+ * @touched: of it, what the case `untouched` touches
+ * @target: the image
+ * @target_name: what to call it in the result
+ * @fresh: the pages of the image are holes before each job
+ * @rounds: jobs that are measured; one goes before
+ * @perf_control: perf is told through this pipe when a pass begins and ends
+ * @perf_ack: and says through this one that it has heard
+ */
+struct options {
+	const char *case_name;
+	const char *memory;
+	const char *engine;
+	const char *target;
+	const char *target_name;
+	uint64_t size;
+	uint64_t touched;
+	uint32_t window;
+	uint32_t max_extent;
+	uint32_t bridge;
+	bool fresh;
+	int rounds;
+	const char *perf_control;
+	const char *perf_ack;
+};
+
+/**
+ * struct memory - what plays a guest's memory
+ * @p: aligned to a huge page
+ * @fd: the file behind it, or -1
+ * @huge: it has to consist of huge pages
+ * @shuffled: pages are touched in an order that leaves no neighbours
+ */
+struct memory {
+	unsigned char *p;
+	uint64_t size;
+	int fd;
+	bool huge;
+	bool shuffled;
+};
+
+/** memory_make - memory of a kind, not touched yet; exits on failure */
+struct memory memory_make(const char *kind, uint64_t size);
+
+/** memory_touch - fill [@start, @end): not zero, or with @zero */
+void memory_touch(const struct memory *m, uint64_t start, uint64_t end,
+		  bool zero);
+
+/**
+ * memory_check - is it really made of the pages that were asked for?
+ *
+ * @touched bytes of it were; exits when it is not.
+ */
+void memory_check(const struct memory *m, uint64_t touched);
+
+/** memory_present - bytes of it that exist now */
+uint64_t memory_present(const struct memory *m);
+
+/**
+ * struct pattern - a case
+ * @dirty: a bitmap for the caller to hand over
+ * @dirty_pages: bits set in it
+ * @touched: bytes that pattern_make() touched
+ */
+struct pattern {
+	uint64_t *dirty;
+	uint64_t pages;
+	uint64_t dirty_pages;
+	uint64_t touched;
+};
+
+/** pattern_make - fill memory and bitmap for a case; exits on a bad name */
+struct pattern pattern_make(const struct options *o, const struct memory *m);
+
+/**
+ * struct job - what one job took, in nanoseconds
+ * @in: the caller's bitmap taken over
+ * @pass: mram_session_pass(), with zero detection
+ * @out: mram_session_commit(): bitmap, header and flushes
+ */
+struct job {
+	uint64_t in;
+	uint64_t pass;
+	uint64_t out;
+	struct mram_pass_stats stats;
+};
+
+static inline uint64_t job_total(const struct job *j)
+{
+	return j->in + j->pass + j->out;
+}
+
+/** job_run - one job, with everything that goes before it */
+struct job job_run(const struct options *o, const struct memory *m,
+		   const struct pattern *p);
+
+/** clock_now - nanoseconds */
+uint64_t clock_now(void);
+
+/**
+ * clock_rate - instructions a nanosecond, seen by a loop of known length
+ *
+ * 1 where the machine's time counts instructions.
+ */
+double clock_rate(void);
+
+/** result_print - @jobs holds @o->rounds jobs; sorts them */
+void result_print(const struct options *o, const struct pattern *p,
+		  struct job *jobs, uint64_t made);
+
+/** fail - say so and exit */
+__attribute__((noreturn, format(printf, 1, 2)))
+void fail(const char *format, ...);
+
+#endif /* BENCH_H */

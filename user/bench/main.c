@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * mram-bench: options, and the rounds. Usage: see usage() below.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bench.h"
+
+static const char usage[] =
+"Usage: mram-bench --target PATH [OPTION]...\n"
+"\n"
+"Saves memory once to warm up, then --rounds times, and prints what it took as\n"
+"a JSON object. PATH is overwritten.\n"
+"\n"
+"  --case NAME      full, zero, untouched, scatter25, random1, hot (full)\n"
+"  --memory KIND    anon, shuffled, thp, hugetlb, memfd, hugetlbfs (thp)\n"
+"  --engine NAME    module, module-pin, uring, uring-plain, pwrite (module)\n"
+"  --size MIB       of the memory (256)\n"
+"  --touched MIB    of it, what the case untouched touches (64)\n"
+"  --window N       most I/Os in flight (32)\n"
+"  --max-extent KIB most of one I/O (1024; 0 for the engine's choice)\n"
+"  --bridge N       clean pages written along, at most (0)\n"
+"  --fresh          write into holes of the file\n"
+"  --rounds N       jobs to measure (3)\n"
+"  --target-name T  what to call the target in the result\n"
+"  --perf CTL,ACK   pipes of perf record --control\n";
+
+void fail(const char *format, ...)
+{
+	va_list args;
+
+	fputs("mram-bench: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	exit(1);
+}
+
+static uint64_t number(const char *text, uint64_t most)
+{
+	char *end;
+	unsigned long long n;
+
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (errno || *end || end == text || *text == '-' || n > most)
+		fail("%s is not a number from 0 to %llu", text,
+		     (unsigned long long)most);
+	return n;
+}
+
+enum {
+	CASE = 1, MEMORY, ENGINE, SIZE, TOUCHED, WINDOW, MAX_EXTENT, BRIDGE,
+	FRESH, ROUNDS, TARGET, TARGET_NAME, PERF, HELP,
+};
+
+static const struct option longs[] = {
+	{ "case", required_argument, NULL, CASE },
+	{ "memory", required_argument, NULL, MEMORY },
+	{ "engine", required_argument, NULL, ENGINE },
+	{ "size", required_argument, NULL, SIZE },
+	{ "touched", required_argument, NULL, TOUCHED },
+	{ "window", required_argument, NULL, WINDOW },
+	{ "max-extent", required_argument, NULL, MAX_EXTENT },
+	{ "bridge", required_argument, NULL, BRIDGE },
+	{ "fresh", no_argument, NULL, FRESH },
+	{ "rounds", required_argument, NULL, ROUNDS },
+	{ "target", required_argument, NULL, TARGET },
+	{ "target-name", required_argument, NULL, TARGET_NAME },
+	{ "perf", required_argument, NULL, PERF },
+	{ "help", no_argument, NULL, HELP },
+	{ 0 },
+};
+
+static void split(char *pair, const char **first, const char **second)
+{
+	char *comma = pair;
+
+	while (*comma && *comma != ',')
+		comma++;
+	if (!*comma)
+		fail("--perf wants two paths: CTL,ACK");
+	*comma = 0;
+	*first = pair;
+	*second = comma + 1;
+}
+
+static void set(struct options *o, int option, char *value)
+{
+	switch (option) {
+	case CASE:
+		o->case_name = value;
+		break;
+	case MEMORY:
+		o->memory = value;
+		break;
+	case ENGINE:
+		o->engine = value;
+		break;
+	case SIZE:
+		o->size = number(value, 1 << 24) << 20;
+		break;
+	case TOUCHED:
+		o->touched = number(value, 1 << 24) << 20;
+		break;
+	case WINDOW:
+		o->window = number(value, 1 << 16);
+		break;
+	case MAX_EXTENT:
+		o->max_extent = number(value, 1 << 20) << 10;
+		break;
+	case BRIDGE:
+		o->bridge = number(value, 1 << 20);
+		break;
+	case FRESH:
+		o->fresh = true;
+		break;
+	case ROUNDS:
+		o->rounds = number(value, MAX_ROUNDS);
+		break;
+	case TARGET:
+		o->target = value;
+		break;
+	case TARGET_NAME:
+		o->target_name = value;
+		break;
+	case PERF:
+		split(value, &o->perf_control, &o->perf_ack);
+		break;
+	case HELP:
+		fputs(usage, stdout);
+		exit(0);
+	default:
+		fputs(usage, stderr);
+		exit(2);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {
+		.case_name = "full",
+		.memory = "thp",
+		.engine = "module",
+		.size = 256 << 20,
+		.touched = 64 << 20,
+		.window = 32,
+		.max_extent = 1 << 20,
+		.rounds = 3,
+	};
+	struct job jobs[MAX_ROUNDS];
+	uint64_t before, made;
+	struct pattern p;
+	struct memory m;
+	int option, i;
+
+	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1)
+		set(&o, option, optarg);
+	if (optind < argc || !o.target || !o.rounds || !o.size ||
+	    o.size % HUGE)
+		set(&o, '?', NULL);
+	if (!o.target_name)
+		o.target_name = o.target;
+
+	m = memory_make(o.memory, o.size);
+	p = pattern_make(&o, &m);
+	memory_check(&m, p.touched);
+	before = memory_present(&m);
+
+	/* The first one warms up. */
+	for (i = -1; i < o.rounds; i++)
+		jobs[i < 0 ? 0 : i] = job_run(&o, &m, &p);
+	made = memory_present(&m) - before;
+	result_print(&o, &p, jobs, made);
+	return 0;
+}
