@@ -27,13 +27,13 @@ say()
 	echo "${0##*/}: $*" >&2
 }
 
-# A device of 20 GiB, as sparse as it is quick
+# null_device NAME IRQMODE NSEC MIB
 null_device()
 {
 	local dir=/sys/kernel/config/nullb/$1 mode=$2 nsec=$3
 
 	mkdir "$dir"
-	echo 20480 >"$dir/size"
+	echo "$4" >"$dir/size"
 	echo 2 >"$dir/queue_mode"
 	echo "$mode" >"$dir/irqmode"
 	echo "$nsec" >"$dir/completion_nsec"
@@ -47,14 +47,16 @@ null_device()
 
 set_up_targets()
 {
+	# XFS finds a free realtime extent by looking at the bitmap of all: so
+	# its device is no larger than needed, or that would be what is counted.
 	modprobe null_blk nr_devices=0
 	mountpoint -q /sys/kernel/config ||
 		mount -t configfs none /sys/kernel/config
-	null_device bench-block 0 0
+	null_device bench-block 0 0 20480
 	block=$device
-	null_device bench-slow 2 10000
+	null_device bench-slow 2 10000 20480
 	slow=$device
-	null_device bench-xfs 0 0
+	null_device bench-xfs 0 0 $((SIZE + 128))
 	modprobe brd rd_nr=1 rd_size=524288
 	modprobe xfs
 	mkfs.xfs -q -f -d rtinherit=1 -m reflink=0,rmapbt=0 \
@@ -89,7 +91,9 @@ reserve_huge_pages()
 		say "no room for $mib MiB of huge pages"
 }
 
-# Sampled by a timer: under icount every so many instructions.
+# with_perf NAME COMMAND...: sampled by a timer, which under icount is every so
+# many instructions. Samples come late out of parts with interrupts off: they
+# are then found where these are switched on again.
 with_perf()
 {
 	local name=$1 pipes status=0
@@ -97,23 +101,24 @@ with_perf()
 	shift
 	pipes=$(mktemp -d)
 	mkfifo "$pipes/control" "$pipes/ack"
-	echo 0 >/proc/sys/kernel/perf_cpu_time_max_percent
-	echo 1000000 >/proc/sys/kernel/perf_event_max_sample_rate
-	perf record -q -a -g -e cpu-clock -c "${PERF_PERIOD:-10000}" -D -1 \
-		--control "fifo:$pipes/control,$pipes/ack" \
-		-o "$pipes/data" -- \
-		"$@" --rounds "${PERF_ROUNDS:-20}" \
+	# Room for all samples of a job: perf is not to write them meanwhile.
+	perf record -q -a -m 32M -e cpu-clock -c "${PERF_PERIOD:-10000}" -D -1 \
+		--control "fifo:$pipes/control,$pipes/ack" -o "$pipes/data" -- \
+		"$@" --rounds "${PERF_ROUNDS:-5}" \
 		--perf "$pipes/control,$pipes/ack" \
 		>"$pipes/result" 2>"$pipes/errors" || status=$?
 	if [ $status -eq 0 ]; then
-		{
-			cat "$pipes/result"
-			perf report -i "$pipes/data" --stdio --no-children \
-				-g none --sort dso,symbol --percent-limit 0.2
-			echo "# With what they call:"
-			perf report -i "$pipes/data" --stdio --children \
-				-g none --sort symbol --percent-limit 1
-		} 2>/dev/null | grep -v '^$' >"$out/perf-$name.txt"
+		perf report -i "$pipes/data" --stdio -F overhead,dso,symbol \
+			-t '|' 2>/dev/null |
+			awk -F '|' -v insn="$(jq .insn_per_page <<<"$(tail -n 1 \
+				"$out/results.jsonl")")" '
+			BEGIN { print "insn/page  share  where" }
+			/^ *[0-9]/ {
+				share = $1 + 0
+				gsub(/ +/, " ")
+				printf "%9.1f %5.1f%%  %s\n",
+					insn * share / 100, share, $2 $3
+			}' >"$out/perf-$name.txt"
 	else
 		cat "$pipes/errors" >&2
 	fi
@@ -148,6 +153,10 @@ one()
 
 set_up_targets
 reserve_huge_pages
+if [ -n "$PERF" ]; then
+	echo 1000000 >/proc/sys/kernel/perf_event_max_sample_rate
+	echo 0 >/proc/sys/kernel/perf_cpu_time_max_percent
+fi
 status=0
 for case in $CASES; do
 	for memory in $MEMORY; do
