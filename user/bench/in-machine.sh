@@ -6,13 +6,8 @@
 # mram-bench for every case, kind of memory, target and engine. The results are
 # appended to OUT/results.jsonl, one JSON object a line. user/bench/run starts
 # this and says what the variables mean.
-#
-# Targets:
-#   block   a null_blk device: it takes every write and keeps nothing
-#   xfs     a file on XFS whose data lie on such a device (as XFS's realtime
-#           device), its metadata on a RAM disk
-#   slow    a null_blk device that takes 10 us for each I/O
 set -eu
+. "$(dirname "$(readlink -f "$0")")/targets.sh"
 
 out=$1
 bench=$out/../user/mram-bench
@@ -25,55 +20,6 @@ PATH=$PATH:/usr/sbin:/sbin
 say()
 {
 	echo "${0##*/}: $*" >&2
-}
-
-# null_device NAME IRQMODE NSEC MIB
-null_device()
-{
-	local dir=/sys/kernel/config/nullb/$1 mode=$2 nsec=$3
-
-	mkdir "$dir"
-	echo "$4" >"$dir/size"
-	echo 2 >"$dir/queue_mode"
-	echo "$mode" >"$dir/irqmode"
-	echo "$nsec" >"$dir/completion_nsec"
-	echo 1024 >"$dir/hw_queue_depth"
-	echo 1 >"$dir/power"
-	if [ -e "$dir/index" ]; then
-		device=/dev/nullb$(cat "$dir/index")
-	fi
-	[ -b "$device" ] || device=/dev/$1
-}
-
-set_up_targets()
-{
-	# XFS finds a free realtime extent by looking at the bitmap of all: so
-	# its device is no larger than needed, or that would be what is counted.
-	modprobe null_blk nr_devices=0
-	mountpoint -q /sys/kernel/config ||
-		mount -t configfs none /sys/kernel/config
-	null_device bench-block 0 0 20480
-	block=$device
-	null_device bench-slow 2 10000 20480
-	slow=$device
-	null_device bench-xfs 0 0 $((SIZE + 128))
-	modprobe brd rd_nr=1 rd_size=524288
-	modprobe xfs
-	mkfs.xfs -q -f -d rtinherit=1 -m reflink=0,rmapbt=0 \
-		-r rtdev="$device" /dev/ram0
-	dir=$(mktemp -d)
-	mount -t xfs -o rtdev="$device" /dev/ram0 "$dir"
-	trap 'umount "$dir"' EXIT
-}
-
-target_path()
-{
-	case $1 in
-	block) echo "$block" ;;
-	slow) echo "$slow" ;;
-	xfs) echo "$dir/image" ;;
-	*) say "no target $1"; return 1 ;;
-	esac
 }
 
 reserve_huge_pages()
@@ -129,10 +75,10 @@ with_perf()
 # one CASE[+bridge][+fresh] MEMORY TARGET ENGINE
 one()
 {
-	local case=$1 memory=$2 target=$3 engine=$4 size=$SIZE bridge=0 path
+	local case=$1 memory=$2 target=$3 engine=$4 size=$SIZE bridge=0
 	local more=()
 
-	path=$(target_path "$target") || return 1
+	target_open "$target" || return 1
 	case $case+ in *+bridge+*) bridge=$BRIDGE ;; esac
 	case $case+ in *+fresh+*) more+=(--fresh) ;; esac
 	case $case in
@@ -142,16 +88,16 @@ one()
 		[ "$engine" != uring ] || engine=uring-plain
 		;;
 	esac
-	[ "$target" != block ] || case $case+ in *+fresh+*) return 0 ;; esac
+	[ ! -b "$TARGET" ] || case $case+ in *+fresh+*) return 0 ;; esac
 	set -- "$bench" --case "${case%%+*}" --memory "$memory" \
-		--target "$path" --target-name "$target" --engine "$engine" \
+		--target "$TARGET" --target-name "$target" --engine "$engine" \
 		--size "$size" --window "$WINDOW" --max-extent "$MAX_EXTENT" \
 		--bridge "$bridge" --touched "$TOUCHED" "${more[@]}"
 	"$@" --rounds "$ROUNDS" >>"$out/results.jsonl" || return 1
 	[ -z "$PERF" ] || with_perf "$case-$memory-$target-$engine" "$@"
 }
 
-set_up_targets
+trap targets_close EXIT
 reserve_huge_pages
 if [ -n "$PERF" ]; then
 	echo 1000000 >/proc/sys/kernel/perf_event_max_sample_rate
