@@ -328,6 +328,260 @@ int mram_kvm_tracker_add_slot(struct mram_kvm_tracker *t, uint32_t slot,
 int64_t mram_kvm_tracker_sync(struct mram_kvm_tracker *t,
 			      struct mram_error *err);
 
+/* ------------------------------------------ another process' memory */
+
+struct mram_softdirty;
+
+/**
+ * struct mram_softdirty_opts - how to track
+ * @size: sizeof(struct mram_softdirty_opts)
+ * @flags: must be 0
+ */
+struct mram_softdirty_opts {
+	size_t size;
+	uint32_t flags;
+	uint32_t reserved;
+};
+
+/**
+ * mram_softdirty_open - feed the soft-dirty bits of a process to a session
+ * @pid: the process; nothing in it is changed but these bits
+ *
+ * For memory in files that the process and the caller both map. -EOPNOTSUPP
+ * where the kernel has no such bits.
+ */
+int mram_softdirty_open(struct mram_softdirty **out, int pid,
+			struct mram_session *s,
+			const struct mram_softdirty_opts *opts,
+			struct mram_error *err);
+
+/** mram_softdirty_close - free the tracker; NULL is fine */
+void mram_softdirty_close(struct mram_softdirty *t);
+
+/**
+ * mram_softdirty_add_file - track a region
+ * @region: index of the session's region, of pages of the system's size
+ * @fd: the file; its offset is moved. It may be closed afterwards.
+ * @fd_offset: where in the file the region starts, in bytes
+ *
+ * The process has to map all of it, shared and writable, and may not map it
+ * anew later. -EOPNOTSUPP on hugetlbfs.
+ */
+int mram_softdirty_add_file(struct mram_softdirty *t, int region, int fd,
+			    uint64_t fd_offset, struct mram_error *err);
+
+/**
+ * mram_softdirty_fetch - mark dirty what was written since the last clearing
+ *
+ * Return: how many pages these are.
+ */
+int64_t mram_softdirty_fetch(struct mram_softdirty *t, struct mram_error *err);
+
+/**
+ * mram_softdirty_clear - start anew
+ *
+ * Of all memory of the process. From the fetch before to the end of this call
+ * the process may not write to the memory, neither itself nor through I/O that
+ * it has started: what it wrote would be lost. The pages that were fetched have
+ * to be saved after this.
+ */
+int mram_softdirty_clear(struct mram_softdirty *t, struct mram_error *err);
+
+/**
+ * mram_softdirty_settle - make pages trackable that the process never touched
+ *
+ * Without this they count as dirty in each fetch. Between clearing and the next
+ * pass; the process may run.
+ */
+int mram_softdirty_settle(struct mram_softdirty *t, struct mram_error *err);
+
+/* --------------------------------------------------- QEMU, from outside */
+
+struct mram_qemu;
+
+/**
+ * mram_qemu_open - look at a running QEMU and check that it can be saved
+ * @path: its monitor's socket: qemu -qmp unix:PATH,server=on,wait=off
+ *
+ * Changes nothing. All its RAM has to be in memory-backend-file objects with
+ * share=on. -EOPNOTSUPP, and what is in the way by its name: capabilities and
+ * parameters of its migration that exclude saving (xbzrle, postcopy-ram,
+ * multifd, TLS, ...), private RAM, memory that others write to (vhost-user,
+ * VFIO, another process). -EBUSY: it is being migrated, or saved by another
+ * caller.
+ */
+int mram_qemu_open(struct mram_qemu **out, const char *path,
+		   struct mram_error *err);
+
+/** mram_qemu_close - let go of it; NULL is fine */
+void mram_qemu_close(struct mram_qemu *q);
+
+/**
+ * struct mram_qemu_info - what was found
+ * @size: sizeof(struct mram_qemu_info), set by the caller
+ * @pid: of the process
+ * @version: QEMU's, major * 1000000 + minor * 1000 + micro
+ * @running: the virtual machine runs
+ * @backends: how many memory backends it has
+ * @bytes: the sum of their sizes
+ * @name: the virtual machine's name, or ""; valid until close
+ */
+struct mram_qemu_info {
+	size_t size;
+	int32_t pid;
+	uint32_t version;
+	uint32_t running;
+	uint32_t backends;
+	uint64_t bytes;
+	const char *name;
+};
+
+/** mram_qemu_info - tell what was found */
+void mram_qemu_info(const struct mram_qemu *q, struct mram_qemu_info *info);
+
+/** enum mram_qemu_phase - what mram_qemu_save() is at */
+enum mram_qemu_phase {
+	/** @MRAM_QEMU_BEGUN: what the image held before is not valid any more */
+	MRAM_QEMU_BEGUN,
+	/** @MRAM_QEMU_COMPARE: memory is compared with the old image */
+	MRAM_QEMU_COMPARE,
+	/** @MRAM_QEMU_LIVE: a pass while the virtual machine runs */
+	MRAM_QEMU_LIVE,
+	/** @MRAM_QEMU_LAST: the last pass */
+	MRAM_QEMU_LAST,
+	/** @MRAM_QEMU_STATE: QEMU hands its device state over */
+	MRAM_QEMU_STATE,
+	/** @MRAM_QEMU_COMMIT: the image is made valid */
+	MRAM_QEMU_COMMIT,
+};
+
+/**
+ * struct mram_qemu_progress - how far mram_qemu_save() is
+ * @phase: what it is at
+ * @pass: number of the pass, from 1
+ * @done: pages done in this phase
+ * @total: pages to do in this phase, 0 where there are none
+ * @dirty_rate: pages a second that the machine dirtied before this pass
+ */
+struct mram_qemu_progress {
+	enum mram_qemu_phase phase;
+	uint32_t pass;
+	uint64_t done;
+	uint64_t total;
+	uint64_t dirty_rate;
+};
+
+/**
+ * struct mram_qemu_pass - a pass that is over
+ * @number: from 1
+ * @last: the virtual machine was stopped
+ * @dirty_rate: pages a second that the machine dirtied before this pass
+ * @paused_nsec: the machine was paused for this long before this pass; of the
+ *               last one, nothing: its downtime is in the job's statistics
+ * @stats: what the pass did
+ */
+struct mram_qemu_pass {
+	uint32_t number;
+	uint32_t last;
+	uint64_t dirty_rate;
+	uint64_t paused_nsec;
+	struct mram_pass_stats stats;
+};
+
+/**
+ * struct mram_qemu_save_opts - how to save
+ * @size: sizeof(struct mram_qemu_save_opts)
+ * @flags: MRAM_QEMU_*
+ * @engine: as in struct mram_session_opts
+ * @downtime_msec: stop the machine when what is left is estimated to be written
+ *                 in this time; 0 for 300
+ * @max_passes: stop it for this pass at the latest; 0 for 10, 1: stop at once
+ * @pass: window, bridge and max_extent for all passes; the rest must be 0
+ * @progress: called now and then; a value other than 0 ends the job with
+ *            -ECANCELED and the machine as it was. May be NULL.
+ * @pass_done: called after each pass; may be NULL
+ * @data: handed to both
+ */
+struct mram_qemu_save_opts {
+	size_t size;
+	uint32_t flags;
+	uint32_t downtime_msec;
+	const char *engine;
+	uint32_t max_passes;
+	uint32_t reserved;
+	struct mram_pass_opts pass;
+	int (*progress)(void *data, const struct mram_qemu_progress *progress);
+	void (*pass_done)(void *data, const struct mram_qemu_pass *pass);
+	void *data;
+};
+
+/** MRAM_QEMU_STOP - leave the machine stopped when it is saved */
+#define MRAM_QEMU_STOP		(1u << 0)
+/** MRAM_QEMU_UPDATE - the image is an older one of this machine: see there */
+#define MRAM_QEMU_UPDATE	(1u << 1)
+
+/**
+ * struct mram_qemu_save_stats - what a job did
+ * @size: sizeof(struct mram_qemu_save_stats), set by the caller
+ * @passes: passes over memory
+ * @blocks: blocks in the image
+ * @total: all passes together
+ * @compared: pages that were compared with the old image
+ * @same: of these, pages that were equal and not written
+ * @state_bytes: device state
+ * @nsec: the whole job
+ * @downtime_nsec: the machine was stopped for this long; 0 if it was so before
+ * @paused_nsec: it was paused for this long between live passes, in sum
+ * @engine: who did it; static
+ */
+struct mram_qemu_save_stats {
+	size_t size;
+	uint32_t passes;
+	uint32_t blocks;
+	struct mram_pass_stats total;
+	uint64_t compared;
+	uint64_t same;
+	uint64_t state_bytes;
+	uint64_t nsec;
+	uint64_t downtime_nsec;
+	uint64_t paused_nsec;
+	const char *engine;
+};
+
+/**
+ * mram_qemu_save - save the virtual machine to an image that QEMU loads
+ * @path: a regular file, made when missing, or a block device
+ * @stats: may be NULL
+ *
+ * Passes while the machine runs, with short pauses in between in which the dirty
+ * bits are fetched; then it is stopped, the last pass is made, and QEMU hands
+ * its device state over. It goes on as soon as all that is in hand; with
+ * MRAM_QEMU_STOP it stays in state "postmigrate" when the image is valid, from
+ * which the command "cont" takes it. A machine that did not run stays stopped.
+ *
+ * After an error the machine runs if it ran before, QEMU's capabilities and
+ * parameters are as they were, and no loader accepts the image.
+ *
+ * With MRAM_QEMU_UPDATE the image must be a valid one of a machine with the same
+ * blocks that this call wrote. Its pages are read and compared with memory, and
+ * only those that differ are written: right whatever happened in between. The
+ * old image is not valid from the beginning of the job on; mram_image_clone()
+ * makes a copy to work on.
+ */
+int mram_qemu_save(struct mram_qemu *q, const char *path,
+		   const struct mram_qemu_save_opts *opts,
+		   struct mram_qemu_save_stats *stats, struct mram_error *err);
+
+/**
+ * mram_image_clone - make one file share all data of another (FICLONE)
+ * @from: an image
+ * @to: a regular file on the same file system; made when missing
+ *
+ * -EOPNOTSUPP or -EXDEV where the file system cannot; then a new @to is gone
+ * again.
+ */
+int mram_image_clone(const char *from, const char *to, struct mram_error *err);
+
 /* --------------------------------------------------------------- restoring */
 
 struct mram_image;

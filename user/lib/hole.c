@@ -56,3 +56,12 @@ void hole_next(int fd, uint64_t offset, uint64_t end, uint64_t *data,
 	found = *data < end ? lseek(fd, *data, SEEK_HOLE) : -1;
 	*data_end = found > (off_t)*data ? min(found, end) : end;
 }
+
+bool hole_has_data(struct hole_cursor *c, int fd, uint64_t offset, uint64_t end)
+{
+	if (offset >= c->data_end || offset < c->from) {
+		c->from = offset;
+		hole_next(fd, offset, end, &c->data, &c->data_end);
+	}
+	return offset >= c->data && offset < c->data_end;
+}

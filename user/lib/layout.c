@@ -16,13 +16,19 @@
 
 _Static_assert(sizeof(off_t) == 8, "image offsets need a 64-bit off_t");
 
-/* Up to the first block's record: everything but the machine's name. */
-#define HEAD_FIXED							\
+/* Magic and version; start of the RAM section. */
+#define HEAD_AROUND							\
 	(4 + 4 +							\
-	 1 + 4 +							\
-	 1 + 1 + sizeof(MRAM_SUB_CAPABILITIES) - 1 + 4 + 4 +		\
-	 1 + sizeof(MRAM_CAP_MAPPED_RAM) - 1 +				\
 	 1 + 4 + 1 + sizeof(MRAM_RAM_NAME) - 1 + 4 + 4 + 8)
+
+/* The configuration: everything but the machine's name. */
+#define HEAD_CONFIG							\
+	(1 + 4 +							\
+	 1 + 1 + sizeof(MRAM_SUB_CAPABILITIES) - 1 + 4 + 4 +		\
+	 1 + sizeof(MRAM_CAP_MAPPED_RAM) - 1)
+
+/* Far more than any head needs, and little beside MRAM_PAGES_ALIGN. */
+#define HEAD_ROOM	4096U
 
 int mram_name_check(const char *what, const char *name, size_t length,
 		    struct mram_error *err)
@@ -138,13 +144,36 @@ int mram_layout_add_block(struct mram_layout *l, const char *name,
 	return (int)l->nr_blocks++;
 }
 
+int mram_layout_rename(struct mram_layout *l, size_t index, const char *name,
+		       struct mram_error *err)
+{
+	char *copy;
+	size_t i;
+	int ret;
+
+	ret = mram_name_check("block name", name, strlen(name), err);
+	if (ret)
+		return ret;
+	for (i = 0; i < l->nr_blocks; i++)
+		if (i != index && !strcmp(l->blocks[i].name, name))
+			return mram_err(err, -EEXIST,
+					"block '%s' is there twice", name);
+	copy = strdup(name);
+	if (!copy)
+		return mram_err(err, -ENOMEM, "block '%s': no memory", name);
+	free(l->blocks[index].name);
+	l->blocks[index].name = copy;
+	return 0;
+}
+
 /*
  * Cannot overflow: at is at most OFFSET_MAX, record and bitmap are small
  * beside the length they belong to, and all lengths together fit into
  * OFFSET_MAX, so the sum stays far below 2^64. Only off_t's end is left to
  * check.
  */
-static uint64_t place_block(struct mram_layout_block *blk, uint64_t at)
+static uint64_t place_block(struct mram_layout_block *blk, uint64_t at,
+			    uint64_t room)
 {
 	uint64_t align = MRAM_PAGES_ALIGN;
 
@@ -154,23 +183,31 @@ static uint64_t place_block(struct mram_layout_block *blk, uint64_t at)
 	blk->record_size = 1 + strlen(blk->name) + 8 + MRAM_HEADER_SIZE;
 	blk->bitmap_offset = blk->record_offset + blk->record_size;
 	blk->bitmap_size = (blk->pages + 63) / 64 * 8;
-	blk->pages_offset = blk->bitmap_offset + blk->bitmap_size;
+	blk->pages_offset = blk->bitmap_offset + blk->bitmap_size + room;
 	blk->pages_offset = (blk->pages_offset + align - 1) & ~(align - 1);
 	return blk->pages_offset + blk->length;
 }
 
 int mram_layout_finish(struct mram_layout *l, struct mram_error *err)
 {
-	uint64_t at;
+	uint64_t at, room = 0;
 	size_t i;
 
 	if (!l->nr_blocks)
 		return mram_err(err, -EINVAL, "there is no block to lay out");
 
-	l->head_size = HEAD_FIXED + strlen(l->machine);
+	l->head_size = HEAD_AROUND + (l->foreign ? l->foreign->config_length :
+				      HEAD_CONFIG + strlen(l->machine));
+	if (l->roomy && l->head_size > HEAD_ROOM)
+		return mram_err(err, -EFBIG,
+				"the stream's head has %llu bytes, expected at most %u",
+				(unsigned long long)l->head_size, HEAD_ROOM);
 	at = l->head_size;
 	for (i = 0; i < l->nr_blocks; i++) {
-		at = place_block(&l->blocks[i], at);
+		if (l->roomy)
+			room = MRAM_NAME_MAX - strlen(l->blocks[i].name) +
+			       (i ? 0 : HEAD_ROOM - l->head_size);
+		at = place_block(&l->blocks[i], at, room);
 		if (at > OFFSET_MAX)
 			return mram_err(err, -EFBIG,
 					"block '%s' would end at offset 0x%llx, no file is that long",

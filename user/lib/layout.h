@@ -10,6 +10,7 @@
 #ifndef MRAM_LAYOUT_H
 #define MRAM_LAYOUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,22 @@ struct mram_layout_block {
 };
 
 /**
+ * struct mram_foreign - what another program's stream says around the memory
+ * @config: the configuration with its type byte, as it shall stand in the image
+ * @config_length: in bytes
+ * @state: everything behind the end of the RAM section
+ * @state_length: in bytes
+ * @ram_id: section id for the RAM section
+ */
+struct mram_foreign {
+	const uint8_t *config;
+	size_t config_length;
+	const uint8_t *state;
+	size_t state_length;
+	uint32_t ram_id;
+};
+
+/**
  * struct mram_layout - an image's places; read only for users
  * @machine: QEMU's machine type name
  * @blocks: in the order of mram_layout_add_block()
@@ -49,6 +66,10 @@ struct mram_layout_block {
  * @head_size: bytes before the first record
  * @total: sum of the blocks' lengths
  * @tail_offset: end of the last block's pages
+ * @roomy: to be set before mram_layout_finish(): pages lie where they lie
+ *         whatever the blocks are called and however long the configuration is,
+ *         so that both may become known after the pages were written
+ * @foreign: takes the place of @machine and of sections; NULL for none
  */
 struct mram_layout {
 	char *machine;
@@ -57,6 +78,8 @@ struct mram_layout {
 	uint64_t head_size;
 	uint64_t total;
 	uint64_t tail_offset;
+	bool roomy;
+	const struct mram_foreign *foreign;
 };
 
 /**
@@ -84,9 +107,14 @@ int mram_layout_add_block(struct mram_layout *l, const char *name,
 /**
  * mram_layout_finish - compute all offsets
  *
- * -EINVAL without a block, -EFBIG when offsets would not fit into off_t.
+ * -EINVAL without a block, -EFBIG when offsets would not fit into off_t. With
+ * @roomy it may be called again when names, blocks or @foreign have come in.
  */
 int mram_layout_finish(struct mram_layout *l, struct mram_error *err);
+
+/** mram_layout_rename - give a block another name; needs @roomy */
+int mram_layout_rename(struct mram_layout *l, size_t index, const char *name,
+		       struct mram_error *err);
 
 /** mram_layout_free - free what the layout holds, make it empty */
 void mram_layout_free(struct mram_layout *l);

@@ -82,17 +82,17 @@ int mram_session_add_section(struct mram_session *s, const char *name,
 	return 0;
 }
 
-int mram_session_commit(struct mram_session *s, struct mram_error *err)
+int session_check_clean(struct mram_session *s, struct mram_error *err)
 {
-	const uint64_t **bitmaps;
 	uint64_t dirty, page;
 	size_t i;
 	int ret;
 
-	if (!s->begun)
+	if (!s->begun || s->ended)
 		return mram_err(err, -EINVAL,
-				"%s: no commit before mram_session_begin()",
-				s->io->path);
+				"%s: no commit before mram_session_begin()%s",
+				s->io->path,
+				s->ended ? ", nor after the last one" : "");
 	for (i = 0; i < s->nr_regions; i++) {
 		const struct engine_region *r = &s->regions[i];
 
@@ -106,6 +106,18 @@ int mram_session_commit(struct mram_session *s, struct mram_error *err)
 					"%" PRIu64 " of %" PRIu64 " pages of region '%s' are dirty: run a pass first",
 					dirty, r->pages, r->name);
 	}
+	return 0;
+}
+
+int mram_session_commit(struct mram_session *s, struct mram_error *err)
+{
+	const uint64_t **bitmaps;
+	size_t i;
+	int ret;
+
+	ret = session_check_clean(s, err);
+	if (ret)
+		return ret;
 	bitmaps = calloc(s->nr_regions, sizeof(*bitmaps));
 	if (!bitmaps)
 		return mram_err(err, -ENOMEM, "%s: out of memory",

@@ -96,12 +96,8 @@ static int buf_done(const struct mram_buf *b, const char *what,
 	return 0;
 }
 
-int mram_stream_head(struct mram_buf *b, const struct mram_layout *l,
-		     struct mram_error *err)
+static void put_configuration(struct mram_buf *b, const struct mram_layout *l)
 {
-	put_be32(b, MRAM_MAGIC);
-	put_be32(b, MRAM_STREAM_VERSION);
-
 	put_u8(b, MRAM_VM_CONFIGURATION);
 	put_be32(b, (uint32_t)strlen(l->machine));
 	mram_buf_put(b, l->machine, strlen(l->machine));
@@ -110,9 +106,24 @@ int mram_stream_head(struct mram_buf *b, const struct mram_layout *l,
 	put_be32(b, 1);
 	put_be32(b, 1);
 	put_name(b, MRAM_CAP_MAPPED_RAM);
+}
 
-	put_section(b, MRAM_VM_SECTION_START, MRAM_SECTION_ID_RAM,
-		    MRAM_RAM_NAME, 0, MRAM_RAM_VERSION);
+static uint32_t ram_id(const struct mram_layout *l)
+{
+	return l->foreign ? l->foreign->ram_id : MRAM_SECTION_ID_RAM;
+}
+
+int mram_stream_head(struct mram_buf *b, const struct mram_layout *l,
+		     struct mram_error *err)
+{
+	put_be32(b, MRAM_MAGIC);
+	put_be32(b, MRAM_STREAM_VERSION);
+	if (l->foreign)
+		mram_buf_put(b, l->foreign->config, l->foreign->config_length);
+	else
+		put_configuration(b, l);
+	put_section(b, MRAM_VM_SECTION_START, ram_id(l), MRAM_RAM_NAME, 0,
+		    MRAM_RAM_VERSION);
 	put_be64(b, l->total | MRAM_RAM_FLAG_MEM_SIZE);
 	return buf_done(b, "the stream's head", err);
 }
@@ -324,11 +335,15 @@ int mram_stream_tail(struct mram_buf *b, const struct mram_layout *l,
 		return ret;
 
 	put_be64(b, MRAM_RAM_FLAG_EOS);
-	put_footer(b, MRAM_SECTION_ID_RAM);
+	put_footer(b, ram_id(l));
 	put_u8(b, MRAM_VM_SECTION_END);
-	put_be32(b, MRAM_SECTION_ID_RAM);
+	put_be32(b, ram_id(l));
 	put_be64(b, MRAM_RAM_FLAG_EOS);
-	put_footer(b, MRAM_SECTION_ID_RAM);
+	put_footer(b, ram_id(l));
+	if (l->foreign) {
+		mram_buf_put(b, l->foreign->state, l->foreign->state_length);
+		return buf_done(b, "the stream's tail", err);
+	}
 	put_sections(b, sections, nr);
 	put_u8(b, MRAM_VM_EOF);
 	ret = put_description(b, l, sections, nr, err);

@@ -68,7 +68,7 @@ int mram_stream_record(struct mram_buf *b, const struct mram_layout_block *blk,
 
 /**
  * mram_stream_tail - everything behind the last block's pages
- * @sections: @nr of them, in this order
+ * @sections: @nr of them, in this order; none if l->foreign has the state
  *
  * End of the RAM section, device sections, end mark, JSON description. The
  * bytes belong at l->tail_offset.

@@ -28,6 +28,7 @@ struct mess {
 static struct mess *volatile messes;
 static volatile sig_atomic_t got_signal;
 static volatile sig_atomic_t die_at_once;
+static volatile sig_atomic_t held;
 
 /*
  * Also what is removed is emptied: the kernel lets go of a file that io_uring
@@ -94,7 +95,7 @@ static void on_signal(int sig)
 {
 	int saved = errno;
 
-	if (!die_at_once && !got_signal) {
+	if (!die_at_once && (!got_signal || held)) {
 		got_signal = sig;
 		errno = saved;
 		return;
@@ -145,6 +146,11 @@ void cleanup_start(void)
 	sa.sa_sigaction = on_bus_error;
 	sa.sa_flags = SA_SIGINFO;
 	sigaction(SIGBUS, &sa, NULL);
+}
+
+void cleanup_hold(bool hold)
+{
+	held = hold;
 }
 
 bool cleanup_interrupted(void)

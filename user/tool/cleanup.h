@@ -20,6 +20,14 @@ void cleanup_start(void);
 bool cleanup_interrupted(void);
 
 /**
+ * cleanup_hold - may another signal end the job at once?
+ *
+ * Not as long as a virtual machine may be stopped that has to run again: then
+ * all signals only make cleanup_interrupted() true.
+ */
+void cleanup_hold(bool hold);
+
+/**
  * cleanup_add_file - this job has made this file
  * @path: must stay valid
  * @fd: the open file; it is not removed if the path names another one by then

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * mapped-ram save: files or shared memory to an image, in one pass.
+ * mapped-ram save: files or shared memory to an image, in one pass. What
+ * --qmp asks for is save_qmp.c's.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -10,14 +11,17 @@
 #include "cleanup.h"
 #include "progress.h"
 #include "region.h"
+#include "save_qmp.h"
 #include "target.h"
 #include "tool.h"
 
 static const char help[] =
 "usage: mapped-ram save --region NAME=PATH [OPTION]... IMAGE\n"
+"       mapped-ram save --qmp SOCKET [OPTION]... IMAGE\n"
 "\n"
 "Write the memory in PATH to IMAGE, a file or a block device. Whatever writes\n"
-"to the memory has to be stopped meanwhile.\n"
+"to the memory has to be stopped meanwhile. Or save a running QEMU, whose\n"
+"monitor listens on SOCKET, to an IMAGE that QEMU loads.\n"
 "\n"
 "  --region NAME=PATH  a block of the image, and the file or shared memory\n"
 "                      that holds it; may be given more than once\n"
@@ -29,6 +33,17 @@ static const char help[] =
 "  --force             overwrite an IMAGE that holds something else\n"
 "  --help, -h          this text\n"
 "\n"
+"with --qmp, and without --region and --machine:\n"
+"  --downtime MS       stop the virtual machine when what is left should be\n"
+"                      written within this time (300)\n"
+"  --max-passes N      or for the Nth pass at the latest (10); 1 stops it at\n"
+"                      once\n"
+"  --stop              leave it stopped when it is saved\n"
+"  --update            IMAGE is an older one of this machine: write what differs\n"
+"  --base OLD          start IMAGE as a copy of OLD that shares its data, and\n"
+"                      update that\n"
+"  --json              tell what was done as JSON\n"
+"\n"
 "SIZE is in bytes, or with K, M or G behind it.\n";
 
 struct save {
@@ -39,6 +54,7 @@ struct save {
 	struct mram_pass_stats total;
 	bool force;
 	const char *image;
+	struct save_qmp qmp;
 };
 
 enum {
@@ -49,6 +65,13 @@ enum {
 	OPT_MAX_EXTENT,
 	OPT_MACHINE,
 	OPT_FORCE,
+	OPT_QMP,
+	OPT_DOWNTIME,
+	OPT_MAX_PASSES,
+	OPT_STOP,
+	OPT_UPDATE,
+	OPT_BASE,
+	OPT_JSON,
 };
 
 static const struct option options[] = {
@@ -59,9 +82,57 @@ static const struct option options[] = {
 	{ "max-extent",	required_argument,	NULL, OPT_MAX_EXTENT },
 	{ "machine",	required_argument,	NULL, OPT_MACHINE },
 	{ "force",	no_argument,		NULL, OPT_FORCE },
+	{ "qmp",	required_argument,	NULL, OPT_QMP },
+	{ "downtime",	required_argument,	NULL, OPT_DOWNTIME },
+	{ "max-passes",	required_argument,	NULL, OPT_MAX_PASSES },
+	{ "stop",	no_argument,		NULL, OPT_STOP },
+	{ "update",	no_argument,		NULL, OPT_UPDATE },
+	{ "base",	required_argument,	NULL, OPT_BASE },
+	{ "json",	no_argument,		NULL, OPT_JSON },
 	{ "help",	no_argument,		NULL, 'h' },
 	{ }
 };
+
+static int take_qmp_option(struct save_qmp *q, int c)
+{
+	uint64_t value;
+
+	switch (c) {
+	case OPT_QMP:
+		q->socket = optarg;
+		return 0;
+	case OPT_DOWNTIME:
+		if (!tool_parse_count(optarg, UINT32_MAX, &value) || !value)
+			return tool_usage("save",
+					  "--downtime wants milliseconds from 1, not '%s'",
+					  optarg);
+		q->opts.downtime_msec = (uint32_t)value;
+		break;
+	case OPT_MAX_PASSES:
+		if (!tool_parse_count(optarg, UINT32_MAX, &value) || !value)
+			return tool_usage("save",
+					  "--max-passes wants a number from 1, not '%s'",
+					  optarg);
+		q->opts.max_passes = (uint32_t)value;
+		break;
+	case OPT_STOP:
+		q->opts.flags |= MRAM_QEMU_STOP;
+		break;
+	case OPT_UPDATE:
+		q->opts.flags |= MRAM_QEMU_UPDATE;
+		break;
+	case OPT_BASE:
+		q->base = optarg;
+		break;
+	case OPT_JSON:
+		q->json = true;
+		break;
+	default:
+		return TOOL_USAGE;
+	}
+	q->option = true;
+	return 0;
+}
 
 static int take_option(struct save *s, int c)
 {
@@ -93,7 +164,7 @@ static int take_option(struct save *s, int c)
 		s->force = true;
 		return 0;
 	}
-	return TOOL_USAGE;
+	return take_qmp_option(&s->qmp, c);
 }
 
 static int on_progress(void *data, uint64_t done, uint64_t total)
@@ -228,9 +299,37 @@ static int run(struct save *s)
 	return ret ? TOOL_FAILED : 0;
 }
 
+static int run_qmp(struct save *s)
+{
+	s->qmp.opts.engine = s->session.engine;
+	s->qmp.opts.pass.window = s->pass.window;
+	s->qmp.opts.pass.bridge = s->pass.bridge;
+	s->qmp.opts.pass.max_extent = s->pass.max_extent;
+	return save_qmp(&s->qmp, s->image, s->force);
+}
+
+static int check_kind(const struct save *s)
+{
+	if (s->qmp.socket && (s->regions.count || s->session.machine))
+		return tool_usage("save",
+				  "--qmp finds memory and machine itself: no --region, no --machine");
+	if (s->qmp.base && s->qmp.opts.flags & MRAM_QEMU_UPDATE)
+		return tool_usage("save",
+				  "--update works on the image itself, --base on a copy: only one of them");
+	if (s->qmp.socket)
+		return 0;
+	if (s->qmp.option)
+		return tool_usage("save",
+				  "--downtime, --max-passes, --stop, --update, --base and --json want --qmp");
+	if (!s->regions.count)
+		return tool_usage("save", "no --region is given, and no --qmp");
+	return 0;
+}
+
 int cmd_save(int argc, char **argv)
 {
 	struct save s = {
+		.qmp.opts = MRAM_OPTS(mram_qemu_save_opts),
 		.session = MRAM_OPTS(mram_session_opts),
 		.pass = MRAM_OPTS(mram_pass_opts),
 	};
@@ -249,11 +348,11 @@ int cmd_save(int argc, char **argv)
 	}
 	if (!status)
 		status = tool_one_image("save", argc, argv, &s.image);
-	if (!status && !s.regions.count)
-		status = tool_usage("save", "no --region is given");
+	if (!status)
+		status = check_kind(&s);
 	if (!status) {
 		cleanup_start();
-		status = run(&s);
+		status = s.qmp.socket ? run_qmp(&s) : run(&s);
 	}
 	regions_close(&s.regions);
 	return tool_finish_output(cleanup_end(status));

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What save --qmp did. The JSON's keys are an interface: they are described in
+ * mapped-ram(1), and more may come.
+ */
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "region.h"
+#include "save_report.h"
+#include "table.h"
+#include "tool.h"
+
+void report_add_pass(struct save_report *r, const struct mram_qemu_pass *pass)
+{
+	struct mram_qemu_pass *grown;
+
+	grown = realloc(r->passes, (r->count + 1) * sizeof(*grown));
+	if (!grown) {
+		r->failed = true;
+		return;
+	}
+	r->passes = grown;
+	grown[r->count++] = *pass;
+}
+
+void report_free(struct save_report *r)
+{
+	free(r->passes);
+	r->passes = NULL;
+	r->count = 0;
+}
+
+static double msec(uint64_t nsec)
+{
+	return (double)nsec / 1e6;
+}
+
+static struct tool_size rate(const struct mram_pass_stats *p)
+{
+	double seconds = tool_seconds(p->nsec);
+
+	return tool_format_size(seconds > 0 ?
+				(uint64_t)((double)p->bytes / seconds) : 0);
+}
+
+static int print_passes(const struct save_report *r)
+{
+	static const char *const head[] = {
+		"pass", "guest", "dirty", "written", "zero", "I/Os", "data",
+		"rate", "dirtied before", "paused before",
+	};
+	struct table t = TABLE(head);
+	size_t i;
+
+	for (i = 0; i < r->count; i++) {
+		const struct mram_qemu_pass *p = &r->passes[i];
+
+		table_add(&t, "%u", p->number);
+		table_add(&t, p->last ? "stopped" : "runs");
+		table_add(&t, "%llu", (unsigned long long)p->stats.dirty);
+		table_add(&t, "%llu", (unsigned long long)p->stats.written);
+		table_add(&t, "%llu", (unsigned long long)p->stats.zero);
+		table_add(&t, "%llu", (unsigned long long)p->stats.ios);
+		table_add(&t, "%s", tool_format_size(p->stats.bytes).text);
+		table_add(&t, "%s/s", rate(&p->stats).text);
+		if (p->dirty_rate)
+			table_add(&t, "%s/s",
+				  tool_format_size(p->dirty_rate *
+						   REGION_PAGE_SIZE).text);
+		else
+			table_add(&t, "-");
+		if (p->paused_nsec)
+			table_add(&t, "%.1f ms", msec(p->paused_nsec));
+		else
+			table_add(&t, "-");
+	}
+	return table_print(&t);
+}
+
+int report_print(struct save_report *r, const struct mram_qemu *q,
+		 const struct mram_qemu_save_stats *s)
+{
+	struct mram_qemu_info info = { .size = sizeof(info) };
+
+	if (r->failed || print_passes(r))
+		return tool_fail("out of memory");
+	mram_qemu_info(q, &info);
+	printf("%u blocks saved: %llu pages written, %llu zero, %llu I/Os, %s, device state %s, engine %s, %.2f s\n",
+	       s->blocks, (unsigned long long)s->total.written,
+	       (unsigned long long)s->total.zero,
+	       (unsigned long long)s->total.ios,
+	       tool_format_size(s->total.bytes).text,
+	       tool_format_size(s->state_bytes).text, s->engine,
+	       tool_seconds(s->nsec));
+	if (s->compared)
+		printf("%llu of %llu pages of the old image were still right\n",
+		       (unsigned long long)s->same,
+		       (unsigned long long)s->compared);
+	if (info.running)
+		printf("downtime %.1f ms, pauses before %.1f ms\n",
+		       msec(s->downtime_nsec), msec(s->paused_nsec));
+	else
+		puts("the virtual machine did not run, and is in state postmigrate now");
+	if (s->total.flags & MRAM_STATS_BUFFERED)
+		tool_warn("%s: the file system did not write directly; pages of the image went through the page cache",
+			  r->image);
+	return 0;
+}
+
+/* ------------------------------------------------------------------- JSON */
+
+/* Takes the value over; one that is NULL for lack of memory shows as missing. */
+static bool set(json_object *o, const char *key, json_object *value)
+{
+	if (value && !json_object_object_add(o, key, value))
+		return true;
+	json_object_put(value);
+	return false;
+}
+
+static bool set_number(json_object *o, const char *key, uint64_t value)
+{
+	return set(o, key, json_object_new_uint64(value));
+}
+
+static bool set_stats(json_object *o, const struct mram_pass_stats *p)
+{
+	return set_number(o, "dirty", p->dirty) &&
+	       set_number(o, "written", p->written) &&
+	       set_number(o, "zero", p->zero) &&
+	       set_number(o, "bridged", p->bridged) &&
+	       set_number(o, "ios", p->ios) &&
+	       set_number(o, "bytes", p->bytes) &&
+	       set_number(o, "nsec", p->nsec);
+}
+
+static bool add_pass(json_object *list, const struct mram_qemu_pass *p)
+{
+	json_object *o = json_object_new_object();
+
+	if (!o || json_object_array_add(list, o)) {
+		json_object_put(o);
+		return false;
+	}
+	return set_number(o, "pass", p->number) &&
+	       set(o, "stopped", json_object_new_boolean(p->last)) &&
+	       set_stats(o, &p->stats) &&
+	       set_number(o, "dirty_rate", p->dirty_rate) &&
+	       set_number(o, "paused_nsec", p->paused_nsec);
+}
+
+static bool add_all(json_object *top, const struct save_report *r,
+		    const struct mram_qemu_save_stats *s)
+{
+	json_object *list = json_object_new_array();
+	bool ok;
+	size_t i;
+
+	ok = set(top, "passes", list);
+	for (i = 0; ok && i < r->count; i++)
+		ok = add_pass(list, &r->passes[i]);
+	return ok && set_number(top, "blocks", s->blocks) &&
+	       set_stats(top, &s->total) &&
+	       set_number(top, "compared", s->compared) &&
+	       set_number(top, "same", s->same) &&
+	       set_number(top, "state_bytes", s->state_bytes) &&
+	       set_number(top, "total_nsec", s->nsec) &&
+	       set_number(top, "downtime_nsec", s->downtime_nsec) &&
+	       set_number(top, "paused_nsec", s->paused_nsec) &&
+	       set(top, "engine", json_object_new_string(s->engine)) &&
+	       set(top, "buffered", json_object_new_boolean(
+				s->total.flags & MRAM_STATS_BUFFERED));
+}
+
+int report_json(struct save_report *r, const struct mram_qemu *q,
+		const struct mram_qemu_save_stats *stats)
+{
+	json_object *top = json_object_new_object();
+	const char *text = NULL;
+	int ret = 0;
+
+	(void)q;
+	if (top && !r->failed && add_all(top, r, stats))
+		text = json_object_to_json_string_ext(top,
+						      JSON_C_TO_STRING_PRETTY);
+	if (text)
+		puts(text);
+	else
+		ret = tool_fail("out of memory");
+	json_object_put(top);
+	return ret;
+}
