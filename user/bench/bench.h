@@ -21,11 +21,13 @@
 
 /**
  * struct options - what was asked for
+ * @engine: the engine of the job, one of those that were named
  * @size: of the region, in bytes
  * @touched: of it, what the case `untouched` touches
  * @target: the image
  * @target_name: what to call it in the result
  * @fresh: the pages of the image are holes before each job
+ * @threads: not 0: that many threads at once, through the module's own interface
  * @rounds: jobs that are measured; one goes before
  * @perf_control: perf is told through this pipe when a pass begins and ends
  * @perf_ack: and says through this one that it has heard
@@ -42,6 +44,7 @@ struct options {
 	uint32_t max_extent;
 	uint32_t bridge;
 	bool fresh;
+	int threads;
 	int rounds;
 	const char *perf_control;
 	const char *perf_ack;
@@ -96,15 +99,19 @@ struct pattern {
 struct pattern pattern_make(const struct options *o, const struct memory *m);
 
 /**
- * struct job - what one job took, in nanoseconds
+ * struct job - what one job took, times in nanoseconds
  * @in: the caller's bitmap taken over
  * @pass: mram_session_pass(), with zero detection
  * @out: mram_session_commit(): bitmap, header and flushes
+ * @kernel_bytes: that the kernel holds for the session before the pass
+ * @user_bytes: that the process holds for it
  */
 struct job {
 	uint64_t in;
 	uint64_t pass;
 	uint64_t out;
+	int64_t kernel_bytes;
+	int64_t user_bytes;
 	struct mram_pass_stats stats;
 };
 
@@ -116,6 +123,25 @@ static inline uint64_t job_total(const struct job *j)
 /** job_run - one job, with everything that goes before it */
 struct job job_run(const struct options *o, const struct memory *m,
 		   const struct pattern *p);
+
+/** threads_run - @o->rounds jobs by several threads, the pass only */
+void threads_run(const struct options *o, const struct memory *m,
+		 const struct pattern *p, struct job *jobs);
+
+/** perf_tell - tell perf to begin or end with sampling, if there is one */
+void perf_tell(const struct options *o, const char *command);
+
+/**
+ * struct footprint - memory in use now, in bytes
+ * @kernel: in the whole system, by the kernel itself
+ * @user: by this process, without the memory that is saved
+ */
+struct footprint {
+	int64_t kernel;
+	int64_t user;
+};
+
+struct footprint footprint_now(const struct memory *m);
 
 /** clock_now - nanoseconds */
 uint64_t clock_now(void);

@@ -11,10 +11,12 @@ set -eu
 
 out=$1
 bench=$out/../user/mram-bench
-: "${CASES:=full}" "${MEMORY:=thp}" "${TARGETS:=xfs}"
-: "${ENGINES:=module module-pin uring pwrite}" "${SIZE:=256}" "${WINDOW:=32}"
-: "${MAX_EXTENT:=1024}" "${BRIDGE:=16}" "${ROUNDS:=3}" "${PERF:=}"
-: "${TOUCHED:=64}"
+: "${CASES:=all}" "${ENGINES:=module module-pin uring pwrite}" "${SIZE:=256}"
+: "${WINDOW:=32}" "${MAX_EXTENT:=1024}" "${BRIDGE:=16}" "${ROUNDS:=3}"
+: "${TOUCHED:=64}" "${UNTOUCHED_SIZE:=16384}" "${PERF:=}"
+: "${FLAT_SIZES:=64 256 1024 4096 8192}"
+all="full zero scatter25 scatter25+bridge random1 random1+bridge hot hot+bridge"
+all="$all full+fresh scatter25+fresh untouched window flat threads"
 PATH=$PATH:/usr/sbin:/sbin
 
 say()
@@ -22,19 +24,13 @@ say()
 	echo "${0##*/}: $*" >&2
 }
 
-reserve_huge_pages()
+# want_huge_pages MIB
+want_huge_pages()
 {
-	local mib=0
+	local file=/proc/sys/vm/nr_hugepages
 
-	case " $MEMORY " in
-	*" hugetlb "* | *" hugetlbfs "*) mib=$((SIZE > 1024 ? TOUCHED : SIZE)) ;;
-	esac
-	case " $CASES " in
-	*" untouched"*) mib=$((mib < TOUCHED ? TOUCHED : mib)) ;;
-	esac
-	echo $((mib / 2)) >/proc/sys/vm/nr_hugepages
-	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $((mib / 2)) ] ||
-		say "no room for $mib MiB of huge pages"
+	[ "$(cat $file)" -ge $(($1 / 2)) ] || echo $(($1 / 2)) >$file
+	[ "$(cat $file)" -ge $(($1 / 2)) ] || say "no room for $1 MiB of huge pages"
 }
 
 # with_perf NAME COMMAND...: sampled by a timer, which under icount is every so
@@ -72,48 +68,118 @@ with_perf()
 	return $status
 }
 
-# one CASE[+bridge][+fresh] MEMORY TARGET ENGINE
+# one TARGET MEMORY ENGINE[,ENGINE]... OPTION...: one run of mram-bench. What
+# PERF samples is one engine at a time.
 one()
 {
-	local case=$1 memory=$2 target=$3 engine=$4 size=$SIZE bridge=0
-	local more=()
+	local target=$1 memory=$2 engines=$3 engine
 
+	shift 3
 	target_open "$target" || return 1
-	case $case+ in *+bridge+*) bridge=$BRIDGE ;; esac
-	case $case+ in *+fresh+*) more+=(--fresh) ;; esac
-	case $case in
-	untouched*)
-		size=${UNTOUCHED_SIZE:-16384}
-		# Registering touches everything: there is nothing to compare.
-		[ "$engine" != uring ] || engine=uring-plain
+	case $memory in
+	huge*) want_huge_pages "$huge" ;;
+	esac
+	set -- "$bench" --target "$TARGET" --target-name "$target" \
+		--memory "$memory" --max-extent "$MAX_EXTENT" "$@"
+	if [ -z "$PERF" ]; then
+		"$@" --engine "$engines" --rounds "$ROUNDS" >>"$out/results.jsonl"
+		return
+	fi
+	for engine in ${engines//,/ }; do
+		set -- "$@" --engine "$engine"
+		"$@" --rounds "$ROUNDS" >>"$out/results.jsonl" || return 1
+		with_perf "$name-$memory-$target-$engine" "$@"
+	done
+}
+
+# many TARGETS MEMORY ENGINES OPTION...: each of those with each of these
+many()
+{
+	local target memory files=$1 kinds=$2 engines=$3
+
+	shift 3
+	for target in $files; do
+		for memory in $kinds; do
+			one "$target" "$memory" "${engines// /,}" "$@" || {
+				say "failed: $name $target $memory $engines $*"
+				status=1
+			}
+		done
+	done
+}
+
+# The variables of the caller, or what suits the case
+run_case()
+{
+	local name=$1 options=() files=${TARGETS:-xfs block} size window more
+	local kinds=${MEMORY:-anon thp hugetlb} huge=$SIZE
+
+	case $name+ in *+bridge+*) options+=(--bridge "$BRIDGE") ;; esac
+	case $name+ in *+fresh+*)
+		options+=(--fresh)
+		files=${files//block/}
 		;;
 	esac
-	[ ! -b "$TARGET" ] || case $case+ in *+fresh+*) return 0 ;; esac
-	set -- "$bench" --case "${case%%+*}" --memory "$memory" \
-		--target "$TARGET" --target-name "$target" --engine "$engine" \
-		--size "$size" --window "$WINDOW" --max-extent "$MAX_EXTENT" \
-		--bridge "$bridge" --touched "$TOUCHED" "${more[@]}"
-	"$@" --rounds "$ROUNDS" >>"$out/results.jsonl" || return 1
-	[ -z "$PERF" ] || with_perf "$case-$memory-$target-$engine" "$@"
+	case ${name%%+*} in
+	full | zero | scatter25 | random1 | hot)
+		many "$files" "$kinds" "$ENGINES" --case "${name%%+*}" \
+			--size "$SIZE" --window "$WINDOW" "${options[@]}"
+		;;
+	untouched)
+		# Registering memory touches it: there is nothing to compare.
+		huge=$TOUCHED
+		more="$ENGINES "
+		more=${more/uring /uring-plain }
+		options=(--case untouched --size "$UNTOUCHED_SIZE"
+			--touched "$TOUCHED" --window "$WINDOW")
+		many "$files" "${MEMORY:-anon thp memfd hugetlb}" "${more% }" \
+			"${options[@]}"
+		# Without the module, all of hugetlbfs is read through the file.
+		[ -n "${MEMORY:-}" ] || many "$files" hugetlbfs \
+			"module module-pin" "${options[@]}"
+		;;
+	window)
+		for window in ${WINDOWS:-1 2 4 8 16 32 64}; do
+			more=$ENGINES
+			[ "$window" -eq 1 ] || more=${more/pwrite/}
+			many "${TARGETS:-slow slow-1ms}" "${MEMORY:-thp}" \
+				"${more% }" --case scatter25 \
+				--size "$((SIZE < 64 ? SIZE : 64))" \
+				--window "$window"
+		done
+		;;
+	flat)
+		for size in $FLAT_SIZES; do
+			many "${TARGETS:-block}" "${MEMORY:-thp}" "$ENGINES" \
+				--case full --size "$size" --window "$WINDOW"
+		done
+		;;
+	threads)
+		for more in 1 2 4 8; do
+			many "${TARGETS:-block}" "${MEMORY:-thp anon}" \
+				"module module-pin" --case full --size "$SIZE" \
+				--window "$WINDOW" --threads "$more"
+			many "${TARGETS:-block}" "${MEMORY:-thp anon}" \
+				"module module-pin" --case scatter25 \
+				--size "$((SIZE < 64 ? SIZE : 64))" \
+				--window "$WINDOW" --threads "$more"
+		done
+		;;
+	*)
+		say "no case is called $name"
+		status=1
+		;;
+	esac
 }
 
 trap targets_close EXIT
-reserve_huge_pages
 if [ -n "$PERF" ]; then
 	echo 1000000 >/proc/sys/kernel/perf_event_max_sample_rate
 	echo 0 >/proc/sys/kernel/perf_cpu_time_max_percent
 fi
 status=0
-for case in $CASES; do
-	for memory in $MEMORY; do
-		for target in $TARGETS; do
-			for engine in $ENGINES; do
-				one "$case" "$memory" "$target" "$engine" || {
-					say "failed: $case $memory $target $engine"
-					status=1
-				}
-			done
-		done
-	done
+[ "$CASES" != all ] || CASES=$all
+for name in $CASES; do
+	run_case "$name"
 done
 exit $status

@@ -39,8 +39,7 @@ double clock_rate(void)
 #endif
 }
 
-/* Tell perf, wait for its word. */
-static void perf_tell(const struct options *o, const char *command)
+void perf_tell(const struct options *o, const char *command)
 {
 	static int control = -1, ack = -1;
 	char answer[8];
@@ -113,17 +112,22 @@ struct job job_run(const struct options *o, const struct memory *m,
 					     .window = o->window,
 					     .max_extent = o->max_extent);
 	struct job j = { .stats.size = sizeof(j.stats) };
+	struct footprint before, during;
 	uint64_t start, in, pass, end;
 	struct mram_session *s;
 	struct mram_error err;
 	int ret;
 
+	before = footprint_now(m);
 	s = begin(o, m);
 	if (mram_session_mark_dirty(s, -1, 0, MRAM_ALL, &err) ||
 	    mram_session_pass(s, &po, NULL, &err))
 		fail("%s", err.message);
 	if (o->fresh)
 		make_fresh(o);
+	during = footprint_now(m);
+	j.kernel_bytes = during.kernel - before.kernel;
+	j.user_bytes = during.user - before.user;
 
 	po.bridge = o->bridge;
 	perf_tell(o, "enable\n");

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench.h"
 
@@ -14,17 +15,20 @@ static const char usage[] =
 "Usage: mram-bench --target PATH [OPTION]...\n"
 "\n"
 "Saves memory once to warm up, then --rounds times, and prints what it took as\n"
-"a JSON object. PATH is overwritten.\n"
+"a JSON object; with several engines, the same memory with each. PATH is\n"
+"overwritten.\n"
 "\n"
 "  --case NAME      full, zero, untouched, scatter25, random1, hot (full)\n"
 "  --memory KIND    anon, shuffled, thp, hugetlb, memfd, hugetlbfs (thp)\n"
-"  --engine NAME    module, module-pin, uring, uring-plain, pwrite (module)\n"
+"  --engine NAME[,NAME]...\n"
+"                   module, module-pin, uring, uring-plain, pwrite (module)\n"
 "  --size MIB       of the memory (256)\n"
 "  --touched MIB    of it, what the case untouched touches (64)\n"
 "  --window N       most I/Os in flight (32)\n"
 "  --max-extent KIB most of one I/O (1024; 0 for the engine's choice)\n"
 "  --bridge N       clean pages written along, at most (0)\n"
 "  --fresh          write into holes of the file\n"
+"  --threads N      save by N threads at once, each a part of the memory\n"
 "  --rounds N       jobs to measure (3)\n"
 "  --target-name T  what to call the target in the result\n"
 "  --perf CTL,ACK   pipes of perf record --control\n";
@@ -56,7 +60,7 @@ static uint64_t number(const char *text, uint64_t most)
 
 enum {
 	CASE = 1, MEMORY, ENGINE, SIZE, TOUCHED, WINDOW, MAX_EXTENT, BRIDGE,
-	FRESH, ROUNDS, TARGET, TARGET_NAME, PERF, HELP,
+	FRESH, THREADS, ROUNDS, TARGET, TARGET_NAME, PERF, HELP,
 };
 
 static const struct option longs[] = {
@@ -69,6 +73,7 @@ static const struct option longs[] = {
 	{ "max-extent", required_argument, NULL, MAX_EXTENT },
 	{ "bridge", required_argument, NULL, BRIDGE },
 	{ "fresh", no_argument, NULL, FRESH },
+	{ "threads", required_argument, NULL, THREADS },
 	{ "rounds", required_argument, NULL, ROUNDS },
 	{ "target", required_argument, NULL, TARGET },
 	{ "target-name", required_argument, NULL, TARGET_NAME },
@@ -120,6 +125,9 @@ static void set(struct options *o, int option, char *value)
 	case FRESH:
 		o->fresh = true;
 		break;
+	case THREADS:
+		o->threads = number(value, 64);
+		break;
 	case ROUNDS:
 		o->rounds = number(value, MAX_ROUNDS);
 		break;
@@ -141,6 +149,23 @@ static void set(struct options *o, int option, char *value)
 	}
 }
 
+static void rounds(const struct options *o, const struct memory *m,
+		   const struct pattern *p)
+{
+	struct job jobs[MAX_ROUNDS];
+	uint64_t before, made;
+	int i;
+
+	before = memory_present(m);
+	/* The first one warms up. */
+	for (i = -1; i < o->rounds && !o->threads; i++)
+		jobs[i < 0 ? 0 : i] = job_run(o, m, p);
+	if (o->threads)
+		threads_run(o, m, p, jobs);
+	made = memory_present(m) - before;
+	result_print(o, p, jobs, made);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = {
@@ -153,11 +178,10 @@ int main(int argc, char **argv)
 		.max_extent = 1 << 20,
 		.rounds = 3,
 	};
-	struct job jobs[MAX_ROUNDS];
-	uint64_t before, made;
+	char *engines, *next;
 	struct pattern p;
 	struct memory m;
-	int option, i;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1)
 		set(&o, option, optarg);
@@ -170,12 +194,12 @@ int main(int argc, char **argv)
 	m = memory_make(o.memory, o.size);
 	p = pattern_make(&o, &m);
 	memory_check(&m, p.touched);
-	before = memory_present(&m);
-
-	/* The first one warms up. */
-	for (i = -1; i < o.rounds; i++)
-		jobs[i < 0 ? 0 : i] = job_run(&o, &m, &p);
-	made = memory_present(&m) - before;
-	result_print(&o, &p, jobs, made);
+	engines = strdup(o.engine);
+	if (!engines)
+		fail("out of memory");
+	for (o.engine = strtok_r(engines, ",", &next); o.engine;
+	     o.engine = strtok_r(NULL, ",", &next))
+		rounds(&o, &m, &p);
+	free(engines);
 	return 0;
 }

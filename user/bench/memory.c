@@ -122,6 +122,38 @@ void memory_check(const struct memory *m, uint64_t touched)
 		     memory_present(m), touched);
 }
 
+/* A line of a file in /proc, in bytes. */
+static int64_t proc_line(const char *path, const char *field)
+{
+	size_t length = strlen(field);
+	int64_t kib = -1;
+	char line[256];
+	FILE *f;
+
+	f = fopen(path, "r");
+	while (f && kib < 0 && fgets(line, sizeof(line), f))
+		if (!strncmp(line, field, length) && line[length] == ':')
+			sscanf(line + length + 1, "%" SCNd64, &kib);
+	if (f)
+		fclose(f);
+	if (kib < 0)
+		fail("%s says nothing about %s", path, field);
+	return kib << 10;
+}
+
+struct footprint footprint_now(const struct memory *m)
+{
+	struct footprint f = {
+		.kernel = proc_line("/proc/meminfo", "VmallocUsed") +
+			  proc_line("/proc/meminfo", "Slab"),
+		.user = proc_line("/proc/self/status", "RssAnon"),
+	};
+
+	if (m->fd < 0)
+		f.user -= smaps(m, "Rss");
+	return f;
+}
+
 uint64_t memory_present(const struct memory *m)
 {
 	return smaps(m, "Rss") + smaps(m, "Private_Hugetlb") +

@@ -64,6 +64,7 @@ void result_print(const struct options *o, const struct pattern *p,
 	add_int(r, "window", o->window);
 	add_int(r, "max_extent", o->max_extent);
 	add_int(r, "bridge", o->bridge);
+	add_int(r, "threads", o->threads ? o->threads : 1);
 	add_int(r, "pages", p->dirty_pages);
 	add_int(r, "written", j->stats.written);
 	add_int(r, "zero", j->stats.zero);
@@ -72,6 +73,8 @@ void result_print(const struct options *o, const struct pattern *p,
 	add_int(r, "bytes", j->stats.bytes);
 	add_int(r, "stats_flags", j->stats.flags);
 	add_int(r, "made_bytes", made);
+	add_int(r, "session_kernel_bytes", j->kernel_bytes);
+	add_int(r, "session_user_bytes", j->user_bytes);
 	add_text(r, "unit", counts ? "instructions" : "nanoseconds");
 	add_ratio(r, "insn_per_ns", rate);
 	/* Of the whole job, then of its parts. */
@@ -88,5 +91,6 @@ void result_print(const struct options *o, const struct pattern *p,
 	add_int(r, "job_ns_max", job_total(&jobs[o->rounds - 1]));
 	puts(json_object_to_json_string_ext(r, JSON_C_TO_STRING_PLAIN |
 					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	fflush(stdout);
 	json_object_put(r);
 }

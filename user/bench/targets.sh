@@ -10,6 +10,7 @@
 #   xfs     a file on XFS whose data lie on such a device (as XFS's realtime
 #           device), its metadata on a RAM disk
 #   slow    a null_blk device that takes 10 us for each I/O
+#   slow-1ms  one that takes 1 ms
 #
 # One request of theirs is 1 MiB at most, as with many an NVMe drive, or
 # MAX_SECTORS sectors. block-default and xfs-default keep to null_blk's default,
@@ -63,6 +64,7 @@ target_open()
 		block) null_device "$1" 0 0 20480 "$max" ;;
 		block-default) null_device "$1" 0 0 20480 "" ;;
 		slow) null_device "$1" 2 10000 20480 "$max" ;;
+		slow-1ms) null_device "$1" 2 1000000 20480 "$max" ;;
 		xfs) make_xfs "$1" 0 "$max" ;;
 		xfs-default) make_xfs "$1" 1 "" ;;
 		*) echo "no target is called $1" >&2; return 1 ;;
