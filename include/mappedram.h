@@ -598,6 +598,25 @@ struct mram_image;
 int mram_image_open(struct mram_image **out, const char *path,
 		    struct mram_error *err);
 
+/**
+ * struct mram_image_opts - where an image is
+ * @size: sizeof(struct mram_image_opts)
+ * @flags: must be 0
+ * @offset: where in the file its first byte lies: QEMU writes an image behind
+ *          something else with migrate "file:PATH,offset=N"
+ */
+struct mram_image_opts {
+	size_t size;
+	uint32_t flags;
+	uint32_t reserved;
+	uint64_t offset;
+};
+
+/** mram_image_open_with - mram_image_open() with options */
+int mram_image_open_with(struct mram_image **out, const char *path,
+			 const struct mram_image_opts *opts,
+			 struct mram_error *err);
+
 /** mram_image_close - free the image; NULL is fine */
 void mram_image_close(struct mram_image *img);
 
@@ -749,6 +768,92 @@ int mram_image_restore(struct mram_image *img, int index, void *addr,
 		       uint64_t length, const struct mram_restore_opts *opts,
 		       struct mram_restore_stats *stats,
 		       struct mram_error *err);
+
+/* --------------------------------------------- pages of an image, as such */
+
+/**
+ * struct mram_scan_opts - how to go through pages
+ * @size: sizeof(struct mram_scan_opts)
+ * @flags: must be 0
+ * @progress: as in struct mram_pass_opts, with the pages that are read
+ * @differ: mram_image_diff(): called for each run of pages that differ, in
+ *          order; a value other than 0 ends it with -ECANCELED. May be NULL.
+ * @data: handed to both
+ */
+struct mram_scan_opts {
+	size_t size;
+	uint32_t flags;
+	uint32_t reserved;
+	int (*progress)(void *data, uint64_t done, uint64_t total);
+	int (*differ)(void *data, uint64_t first, uint64_t count);
+	void *data;
+};
+
+/**
+ * struct mram_scan_stats - what was done
+ * @size: sizeof(struct mram_scan_stats), set by the caller
+ * @flags: MRAM_STATS_BUFFERED
+ * @read: pages read, of two images together in mram_image_diff()
+ * @zero: pages that no image holds
+ * @written: mram_image_extract(): pages written
+ * @differ: mram_image_diff(): pages that differ
+ * @bytes: bytes read
+ * @nsec: wall-clock time
+ */
+struct mram_scan_stats {
+	size_t size;
+	uint32_t flags;
+	uint32_t reserved;
+	uint64_t read;
+	uint64_t zero;
+	uint64_t written;
+	uint64_t differ;
+	uint64_t bytes;
+	uint64_t nsec;
+};
+
+/**
+ * mram_image_verify - read every page of a block that the image holds
+ * @index: the block
+ *
+ * Past the page cache where the file system can do that, so from the disk. The
+ * error names the first page that cannot be read.
+ */
+int mram_image_verify(struct mram_image *img, int index,
+		      const struct mram_scan_opts *opts,
+		      struct mram_scan_stats *stats, struct mram_error *err);
+
+/**
+ * mram_image_extract - write a block to a file, as raw memory
+ * @index: the block
+ * @fd: a regular file, open for writing, that is empty or has the block's
+ *      length. With O_DIRECT it is written past the page cache; where the file
+ *      system does not take that after all, the flag is taken off.
+ *
+ * Pages that are zero stay holes, or become holes where that is possible. The
+ * data is flushed. Memory files on hugetlbfs cannot be written to:
+ * mram_image_restore() fills those.
+ */
+int mram_image_extract(struct mram_image *img, int index, int fd,
+		       const struct mram_scan_opts *opts,
+		       struct mram_scan_stats *stats, struct mram_error *err);
+
+/**
+ * mram_image_diff - compare a block with one of another image
+ * @index_a: the block in @a
+ * @index_b: the block in @b, of the same page size
+ *
+ * Compared is memory as it would be restored: a page that the image does not
+ * hold equals one that it holds and that is zero. When one block is longer,
+ * its pages behind the other's end differ.
+ *
+ * Return: how many pages differ.
+ */
+int64_t mram_image_diff(struct mram_image *a, int index_a,
+			struct mram_image *b, int index_b,
+			const struct mram_scan_opts *opts,
+			struct mram_scan_stats *stats,
+			struct mram_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Proves that no damage to an image goes unnoticed where it can be noticed, and
-# that none does harm: info, verify and restore end with status 1 and one line
-# that says what is wrong where, print nothing else, and restore makes nothing.
+# that none does harm: info, verify, restore and extract end with status 1, diff
+# with 2, and one line that says what is wrong where; they print nothing else,
+# and restore and extract make nothing.
 . "$(dirname "$(readlink -f "$0")")/tap.sh"
 
 memory "$S/mem" 1024 damage
@@ -59,6 +60,14 @@ noticed()
 		run restore --region "ram0=$S/r0" --region "ram1=$S/r1" "$bad"
 		failed_with 1 "$1" && [ ! -e "$S/r0" ] && [ ! -e "$S/r1" ] ||
 			ok=1
+	fi
+	if [ $ok -eq 0 ]; then
+		run extract "$bad" ram0 "$S/r0"
+		failed_with 1 "$1" && [ ! -e "$S/r0" ] || ok=1
+	fi
+	if [ $ok -eq 0 ]; then
+		run diff "$T/image" "$bad"
+		failed_with 2 "$1" || ok=1
 	fi
 	result $ok "$2"
 }

@@ -22,7 +22,7 @@ for page in "$tool_page" "$lib_page"; do
 	result $? "${page##*/} is clean"
 done
 
-for command in '' save restore info verify; do
+for command in '' save restore info verify extract diff; do
 	# shellcheck disable=SC2086 # no argument if there is no command
 	run $command --help
 	missing=
@@ -40,10 +40,18 @@ run save --region "ram=$S/mem" "$T/image"
 run verify --json "$T/image"
 went_well
 result $? "JSON to compare with"
+cp "$T/out" "$T/json"
+fill "$S/mem" 5 1 other
+run save --region "ram=$S/mem" "$T/image2"
+run diff --json "$T/image" "$T/image2"
+[ "$status" -eq 1 ] && grep -q '"first": 5' "$T/out"
+result $? "more of it"
+cat "$T/out" >>"$T/json"
 missing=
-for key in $(grep -oE '"[a-z_]+":' "$T/out" | tr -d '":' | sort -u) \
+for key in $(grep -oE '"[a-z_0-9]+":' "$T/json" | tr -d '":' | sort -u) \
 	instance version data_offset; do
-	grep -q "^\.It Li $key\$" "$tool_page" || missing+=" $key"
+	grep -qE "^\.(It )?Li ([a-z_0-9]+ , )?$key( |\$)" "$tool_page" ||
+		missing+=" $key"
 done
 [ -z "$missing" ]
 result $? "the keys of the JSON stand in the man page$missing"

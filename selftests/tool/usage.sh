@@ -23,7 +23,7 @@ refused 'command is missing'
 refused "unknown command 'sav'" sav
 refused "unknown option '--foo'" --foo
 
-for command in save restore info verify; do
+for command in save restore info verify extract diff; do
 	refused "image is missing" $command
 	refused "image is missing" $command ''
 	refused "unknown option '--foo'" $command --foo "$image"
@@ -42,6 +42,23 @@ done
 for command in info verify; do
 	refused "unexpected argument 'more'" $command "$image" more
 	refused "'--json' takes no value" $command --json=yes "$image"
+done
+
+for command in extract diff; do
+	refused "is missing" $command a
+	refused "is missing" $command a ''
+done
+refused "the file is missing" extract a b
+refused "unexpected argument 'd'" extract a b c d
+refused "unexpected argument 'c'" diff a b c
+refused "'--json' takes no value" diff --json=yes a b
+for value in -1 +1 1x x '' 0x10 5E 99999999999999999999 17179869184G; do
+	for command in info verify restore extract; do
+		refused '--offset wants a number of bytes' $command \
+			--offset "$value" "$image" b c
+	done
+	refused '--offset1 wants a number of bytes' diff --offset1 "$value" a b
+	refused '--offset2 wants a number of bytes' diff --offset2 "$value" a b
 done
 
 for command in save restore; do
@@ -82,7 +99,7 @@ run --version
 went_well && grep -qE '^mapped-ram [0-9]+\.[0-9]+\.[0-9]+$' "$T/out"
 result $? "mapped-ram --version"
 run --help
-went_well && [ "$(grep -cE '^  (save|restore|info|verify) ' "$T/out")" -eq 4 ]
+went_well && [ "$(grep -cE '^  (save|restore|info|verify|extract|diff) ' "$T/out")" -eq 6 ]
 result $? "mapped-ram --help names all commands"
 
 if [ -w /dev/full ]; then

@@ -113,4 +113,22 @@ static inline void bitmap_or_shifted(uint64_t *dst, uint64_t first,
 	}
 }
 
+/* The first bit from @from on, below @end, that is @set; or @end. */
+static inline uint64_t bitmap_next(const uint64_t *words, uint64_t from,
+				   uint64_t end, int set)
+{
+	uint64_t word;
+
+	while (from < end) {
+		word = words[from / BITS_PER_WORD];
+		word = (set ? word : ~word) & bitmap_mask(from / BITS_PER_WORD,
+							  from, end);
+		if (word)
+			return from / BITS_PER_WORD * BITS_PER_WORD +
+			       (uint64_t)__builtin_ctzll(word);
+		from = (from / BITS_PER_WORD + 1) * BITS_PER_WORD;
+	}
+	return end;
+}
+
 #endif /* MRAM_BITMAP_H */

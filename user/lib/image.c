@@ -9,19 +9,29 @@
 #include "error.h"
 #include "image.h"
 #include "image_priv.h"
+#include "opts.h"
 
 /* A multiple of 8, and small enough not to matter. */
 #define BITMAP_CHUNK	0x10000U
 
-int mram_image_open(struct mram_image **out, const char *path,
-		    struct mram_error *err)
+int mram_image_open_with(struct mram_image **out, const char *path,
+			 const struct mram_image_opts *opts,
+			 struct mram_error *err)
 {
+	struct mram_image_opts o;
 	struct mram_image *img;
 	int ret;
 
+	ret = opts_get(&o, sizeof(o), opts, "image", err);
+	if (ret)
+		return ret;
+	if (o.flags || o.reserved)
+		return mram_err(err, -EOPNOTSUPP, "image: unknown flags %#x",
+				o.flags);
 	img = calloc(1, sizeof(*img));
 	if (!img)
 		return mram_err(err, -ENOMEM, "no memory for an image");
+	img->start = o.offset;
 	ret = mram_io_open(&img->io, path, 0, err);
 	if (!ret)
 		ret = mram_io_size(img->io, &img->file_size, err);
@@ -35,6 +45,12 @@ int mram_image_open(struct mram_image **out, const char *path,
 	}
 	*out = img;
 	return 0;
+}
+
+int mram_image_open(struct mram_image **out, const char *path,
+		    struct mram_error *err)
+{
+	return mram_image_open_with(out, path, NULL, err);
 }
 
 void mram_image_close(struct mram_image *img)

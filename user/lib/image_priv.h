@@ -62,6 +62,8 @@ struct mram_image_section {
  * struct mram_image - an open image
  * @io: owned
  * @file_size: when it was opened; nothing behind it is looked at
+ * @start: where in the file the stream begins; offsets in it count from the
+ *         file's start all the same
  * @machine: owned
  * @target_page_size: as the configuration says, 0 if it does not
  * @ram_id: section id of RAM
@@ -74,6 +76,7 @@ struct mram_image_section {
 struct mram_image {
 	struct mram_io *io;
 	uint64_t file_size;
+	uint64_t start;
 	char *machine;
 	uint64_t target_page_size;
 	uint32_t ram_id;

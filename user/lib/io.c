@@ -102,6 +102,27 @@ static bool range_ok(uint64_t offset, size_t length)
 	       length <= INT64_MAX - MRAM_IO_BOUNCE - offset;
 }
 
+static int err_short(const struct mram_io *io, struct mram_error *err,
+		     uint64_t offset, size_t length, uint64_t end)
+{
+	return mram_err(err, -ENODATA,
+			"%.200s: cannot read %zu bytes at offset 0x%llx: the file ends at 0x%llx",
+			io->path, length, (unsigned long long)offset,
+			(unsigned long long)end);
+}
+
+static int read_straight(struct mram_io *io, uint64_t offset, void *data,
+			 size_t length, struct mram_error *err)
+{
+	ssize_t n = read_blocks(io, data, length, offset);
+
+	if (n < 0)
+		return io_err_at(io, err, (int)n, "read", offset, length);
+	if ((size_t)n < length)
+		return err_short(io, err, offset, length, offset + (uint64_t)n);
+	return 0;
+}
+
 int mram_io_read(struct mram_io *io, uint64_t offset, void *data,
 		 size_t length, struct mram_error *err)
 {
@@ -112,6 +133,9 @@ int mram_io_read(struct mram_io *io, uint64_t offset, void *data,
 
 	if (!range_ok(offset, length))
 		return io_err_at(io, err, -EFBIG, "read", offset, length);
+	if (!((offset | length) & (io->align - 1)) &&
+	    !((uintptr_t)data & (io->mem_align - 1)))
+		return read_straight(io, offset, data, length, err);
 	for (; length; offset += part, to += part, length -= part) {
 		start = block_start(io, offset);
 		skip = (size_t)(offset - start);
@@ -123,11 +147,8 @@ int mram_io_read(struct mram_io *io, uint64_t offset, void *data,
 		if (n < 0)
 			return io_err_at(io, err, (int)n, "read", offset, part);
 		if ((size_t)n < skip + part)
-			return mram_err(err, -ENODATA,
-					"%.200s: cannot read %zu bytes at offset 0x%llx: the file ends at 0x%llx",
-					io->path, part,
-					(unsigned long long)offset,
-					(unsigned long long)(start + (uint64_t)n));
+			return err_short(io, err, offset, part,
+					 start + (uint64_t)n);
 		memcpy(to, io->bounce + skip, part);
 	}
 	return 0;

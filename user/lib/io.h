@@ -74,7 +74,8 @@ int mram_io_size(struct mram_io *io, uint64_t *size, struct mram_error *err);
 /**
  * mram_io_read - read exactly @length bytes
  *
- * -ENODATA when the file ends before.
+ * Straight into @data where that, @offset and @length are aligned as the file
+ * wants it. -ENODATA when the file ends before.
  */
 int mram_io_read(struct mram_io *io, uint64_t offset, void *data,
 		 size_t length, struct mram_error *err);

@@ -23,26 +23,37 @@ static int check_committed(struct mram_cursor *c, struct mram_error *err)
 {
 	uint8_t first[MRAM_FIRST_BLOCK];
 	size_t n = sizeof(first), i;
+	uint64_t start = c->pos;
 	int ret;
 
 	if (!c->end)
 		return mram_err(err, -ENODATA,
 				"the file is empty: no image was committed to it");
-	if (n > c->end)
-		n = (size_t)c->end;
+	if (start >= c->end)
+		return mram_err(err, -ENODATA,
+				"the file ends at 0x%llx: no image was committed at offset 0x%llx",
+				(unsigned long long)c->end,
+				(unsigned long long)start);
+	if (n > c->end - start)
+		n = (size_t)(c->end - start);
 	ret = mram_cursor_get(c, first, n, "first block", err);
 	if (ret)
 		return ret;
-	c->pos = 0;
+	c->pos = start;
 	for (i = 0; i < n; i++)
 		if (first[i])
 			return 0;
+	if (start)
+		return mram_err(err, -ENODATA,
+				"%zu bytes at offset 0x%llx are zero: no image was committed",
+				n, (unsigned long long)start);
 	return mram_err(err, -ENODATA,
 			"the first %zu bytes are zero: no image was committed", n);
 }
 
 static int parse_magic(struct mram_cursor *c, struct mram_error *err)
 {
+	uint64_t at = c->pos;
 	uint32_t magic;
 	int ret;
 
@@ -51,7 +62,7 @@ static int parse_magic(struct mram_cursor *c, struct mram_error *err)
 	if (!ret)
 		ret = mram_cursor_be32(c, &magic, "magic", err);
 	if (!ret && magic != MRAM_MAGIC)
-		ret = mram_cursor_err(c, err, -EINVAL, 0,
+		ret = mram_cursor_err(c, err, -EINVAL, at,
 				      "magic is 0x%08x, expected 0x%08x: not an image",
 				      magic, MRAM_MAGIC);
 	if (!ret)
@@ -305,7 +316,7 @@ int mram_parse(struct mram_image *img, struct mram_error *err)
 	uint8_t type;
 	int ret;
 
-	mram_cursor_init(&c, img->io, img->file_size, 0);
+	mram_cursor_init(&c, img->io, img->file_size, img->start);
 	ret = parse_magic(&c, err);
 	if (!ret)
 		ret = parse_configuration(img, &c, &type, err);

@@ -66,14 +66,16 @@ static int gather_sections(struct facts *f)
 	return 0;
 }
 
-int facts_gather(struct facts *f, const char *path)
+int facts_gather(struct facts *f, const char *path, uint64_t offset)
 {
+	struct mram_image_opts opts = MRAM_OPTS(mram_image_opts,
+						.offset = offset);
 	struct mram_error err = { 0 };
 	int i, ret;
 
 	memset(f, 0, sizeof(*f));
 	f->path = path;
-	ret = mram_image_open(&f->image, path, &err);
+	ret = mram_image_open_with(&f->image, path, &opts, &err);
 	if (ret)
 		return tool_fail_library(path, ret, &err);
 	f->count = mram_image_blocks(f->image);

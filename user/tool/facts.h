@@ -39,11 +39,12 @@ struct facts {
 
 /**
  * facts_gather - open an image, check it, read all bitmaps
+ * @offset: where in the file it lies
  *
  * Return: 0, or TOOL_FAILED after saying what is wrong with the image. In both
  * cases facts_free() is due.
  */
-int facts_gather(struct facts *f, const char *path);
+int facts_gather(struct facts *f, const char *path, uint64_t offset);
 
 /** facts_free - close the image */
 void facts_free(struct facts *f);

@@ -2,55 +2,36 @@
 /*
  * mapped-ram info: what an image holds.
  */
-#include <getopt.h>
-#include <stdio.h>
-
 #include "facts.h"
 #include "tool.h"
 
 static const char help[] =
-"usage: mapped-ram info [--json] IMAGE\n"
+"usage: mapped-ram info [--json] [--offset SIZE] IMAGE\n"
 "\n"
 "Check the structure of IMAGE and show what it holds. What is wrong with a\n"
 "damaged image is said on stderr, and the exit status is 1.\n"
 "\n"
-"  --json      print JSON\n"
-"  --help, -h  this text\n";
-
-static const struct option options[] = {
-	{ "json",	no_argument,	NULL, 'j' },
-	{ "help",	no_argument,	NULL, 'h' },
-	{ }
-};
+"  --json         print JSON\n"
+"  --offset SIZE  the image does not begin at the start of IMAGE but here\n"
+"  --help, -h     this text\n"
+"\n"
+"SIZE is in bytes, or with K, M, G or T behind it.\n";
 
 int cmd_info(int argc, char **argv)
 {
-	const char *image;
-	bool json = false;
+	struct tool_reading args = { 0 };
 	struct facts f;
-	int c, status;
+	bool shown;
+	int status;
 
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'h':
-			fputs(help, stdout);
-			return tool_finish_output(0);
-		case 'j':
-			json = true;
-			break;
-		default:
-			return tool_bad_option("info", argv, c);
-		}
-	}
-	status = tool_one_image("info", argc, argv, &image);
-	if (status)
-		return status;
+	status = tool_take_reading("info", help, argc, argv, &args, &shown);
+	if (status || shown)
+		return tool_finish_output(status);
 
-	status = facts_gather(&f, image);
+	status = facts_gather(&f, args.image, args.offset);
 	if (!status)
-		status = json ? facts_print_json(facts_json(&f)) :
-				facts_print(&f);
+		status = args.json ? facts_print_json(facts_json(&f)) :
+				     facts_print(&f);
 	facts_free(&f);
 	return tool_finish_output(status);
 }

@@ -19,6 +19,8 @@ static const struct {
 	{ "restore",	cmd_restore },
 	{ "info",	cmd_info },
 	{ "verify",	cmd_verify },
+	{ "extract",	cmd_extract },
+	{ "diff",	cmd_diff },
 };
 
 static const char help[] =
@@ -32,11 +34,14 @@ static const char help[] =
 "  restore   fill files or shared memory from an image\n"
 "  info      show what an image holds\n"
 "  verify    check an image, and that every page in it can be read\n"
+"  extract   write a block of an image to a file of raw memory\n"
+"  diff      tell which pages differ between two images\n"
 "\n"
 "  --help, -h      this text; 'mapped-ram COMMAND --help' tells more\n"
 "  --version, -V   show the version\n"
 "\n"
-"Exit status: 0 done, 1 failed, 2 the command line is wrong.\n";
+"Exit status: 0 done, 1 failed, 2 the command line is wrong. Of diff: 0 the\n"
+"same, 1 different, 2 failed.\n";
 
 /*
  * Without these three open, the first files of a job would take their numbers,

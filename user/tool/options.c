@@ -3,6 +3,7 @@
  * What the command lines of the subcommands have in common.
  */
 #include <getopt.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "region.h"
@@ -39,6 +40,41 @@ int tool_one_image(const char *command, int argc, char **argv,
 	return 0;
 }
 
+int tool_take_reading(const char *command, const char *help, int argc,
+		      char **argv, struct tool_reading *out, bool *shown)
+{
+	static const struct option options[] = {
+		{ "json",	no_argument,		NULL, 'j' },
+		{ "offset",	required_argument,	NULL, 'o' },
+		{ "help",	no_argument,		NULL, 'h' },
+		{ }
+	};
+	int c, status = 0;
+
+	*shown = false;
+	opterr = 0;
+	while (!status &&
+	       (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		switch (c) {
+		case 'h':
+			fputs(help, stdout);
+			*shown = true;
+			return 0;
+		case 'j':
+			out->json = true;
+			break;
+		case 'o':
+			status = tool_take_offset(command, "--offset", optarg,
+						  &out->offset);
+			break;
+		default:
+			status = tool_bad_option(command, argv, c);
+		}
+	}
+	return status ? status : tool_one_image(command, argc, argv,
+						&out->image);
+}
+
 int tool_take_engine(const char *command, const char *arg, const char **out)
 {
 	if (strcmp(arg, "module") && strcmp(arg, "uring") &&
@@ -72,5 +108,14 @@ int tool_take_extent(const char *command, const char *arg, uint32_t *out)
 				  "--max-extent wants a multiple of %d bytes below 4G, not '%s'",
 				  REGION_PAGE_SIZE, arg);
 	*out = (uint32_t)value;
+	return 0;
+}
+
+int tool_take_offset(const char *command, const char *option, const char *arg,
+		     uint64_t *out)
+{
+	if (!tool_parse_size(arg, out))
+		return tool_usage(command, "%s wants a number of bytes, not '%s'",
+				  option, arg);
 	return 0;
 }

@@ -54,10 +54,46 @@ struct region *regions_find_file(const struct regions *rs, dev_t dev, ino_t ino)
 	return NULL;
 }
 
+static int add(struct regions *rs, const char *name, size_t length,
+	       const char *path)
+{
+	struct region *list, *r;
+
+	list = realloc(rs->list, (rs->count + 1) * sizeof(*list));
+	if (!list)
+		return tool_fail("out of memory");
+	rs->list = list;
+	r = &list[rs->count];
+	memset(r, 0, sizeof(*r));
+	r->fd = -1;
+	r->path = path;
+	r->name = strndup(name, length);
+	if (!r->name)
+		return tool_fail("out of memory");
+	rs->count++;
+	return 0;
+}
+
+int regions_add_pair(struct regions *rs, const char *name, const char *path)
+{
+	return add(rs, name, strlen(name), path);
+}
+
+static bool named_before(const struct regions *rs, const char *name,
+			 size_t length)
+{
+	size_t i;
+
+	for (i = 0; i < rs->count; i++)
+		if (!strncmp(rs->list[i].name, name, length) &&
+		    !rs->list[i].name[length])
+			return true;
+	return false;
+}
+
 int regions_add(struct regions *rs, const char *command, const char *arg)
 {
 	const char *equals = strchr(arg, '=');
-	struct region *list, *r;
 
 	if (!equals || equals == arg || !equals[1])
 		return tool_usage(command, "--region wants NAME=PATH, not '%s'",
@@ -67,24 +103,10 @@ int regions_add(struct regions *rs, const char *command, const char *arg)
 				  "region name '%.*s' is longer than 255 bytes",
 				  (int)(equals - arg), arg);
 
-	list = realloc(rs->list, (rs->count + 1) * sizeof(*list));
-	if (!list)
-		return tool_fail("out of memory");
-	rs->list = list;
-	r = &list[rs->count];
-	memset(r, 0, sizeof(*r));
-	r->fd = -1;
-	r->path = equals + 1;
-	r->name = strndup(arg, (size_t)(equals - arg));
-	if (!r->name)
-		return tool_fail("out of memory");
-	if (regions_find(rs, r->name)) {
-		tool_usage(command, "region '%s' is named twice", r->name);
-		free(r->name);
-		return TOOL_USAGE;
-	}
-	rs->count++;
-	return 0;
+	if (named_before(rs, arg, (size_t)(equals - arg)))
+		return tool_usage(command, "region '%.*s' is named twice",
+				  (int)(equals - arg), arg);
+	return add(rs, arg, (size_t)(equals - arg), equals + 1);
 }
 
 /*

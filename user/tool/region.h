@@ -49,6 +49,9 @@ struct regions {
  */
 int regions_add(struct regions *rs, const char *command, const char *arg);
 
+/** regions_add_pair - the same from its parts; the path must stay valid */
+int regions_add_pair(struct regions *rs, const char *name, const char *path);
+
 /** regions_find - the region of this name, or NULL */
 struct region *regions_find(const struct regions *rs, const char *name);
 

@@ -29,6 +29,7 @@ static const char help[] =
 "  --engine NAME       module, uring or pwrite; default: the first that works\n"
 "  --window N          most I/Os in flight\n"
 "  --max-extent SIZE   most bytes of one I/O\n"
+"  --offset SIZE       the image does not begin at the start of IMAGE but here\n"
 "  --help, -h          this text\n"
 "\n"
 "SIZE is in bytes, or with K, M or G behind it.\n";
@@ -41,6 +42,7 @@ struct restore {
 	struct mram_restore_stats total;
 	struct facts facts;
 	const char *image;
+	uint64_t offset;
 };
 
 enum {
@@ -49,6 +51,7 @@ enum {
 	OPT_ENGINE,
 	OPT_WINDOW,
 	OPT_MAX_EXTENT,
+	OPT_OFFSET,
 };
 
 static const struct option options[] = {
@@ -57,6 +60,7 @@ static const struct option options[] = {
 	{ "engine",	required_argument,	NULL, OPT_ENGINE },
 	{ "window",	required_argument,	NULL, OPT_WINDOW },
 	{ "max-extent",	required_argument,	NULL, OPT_MAX_EXTENT },
+	{ "offset",	required_argument,	NULL, OPT_OFFSET },
 	{ "help",	no_argument,		NULL, 'h' },
 	{ }
 };
@@ -75,6 +79,9 @@ static int take_option(struct restore *r, int c)
 		return tool_take_window("restore", optarg, &r->opts.window);
 	case OPT_MAX_EXTENT:
 		return tool_take_extent("restore", optarg, &r->opts.max_extent);
+	case OPT_OFFSET:
+		return tool_take_offset("restore", "--offset", optarg,
+					&r->offset);
 	}
 	return TOOL_USAGE;
 }
@@ -208,8 +215,8 @@ static int run(struct restore *r)
 	size_t i;
 
 	if (lock_image(r->image, IMAGE_READ) ||
-	    facts_gather(&r->facts, r->image) || check_names(r) ||
-	    match_blocks(r) || open_targets(r))
+	    facts_gather(&r->facts, r->image, r->offset) ||
+	    check_names(r) || match_blocks(r) || open_targets(r))
 		return TOOL_FAILED;
 	start_progress(r);
 	for (i = 0; i < r->regions.count; i++)

@@ -22,6 +22,8 @@ int cmd_save(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
+int cmd_extract(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
 
 /* --------------------------------------------------------------- message.c */
 
@@ -87,6 +89,30 @@ int tool_one_image(const char *command, int argc, char **argv,
 int tool_take_engine(const char *command, const char *arg, const char **out);
 int tool_take_window(const char *command, const char *arg, uint32_t *out);
 int tool_take_extent(const char *command, const char *arg, uint32_t *out);
+int tool_take_offset(const char *command, const char *option, const char *arg,
+		     uint64_t *out);
+
+/**
+ * struct tool_reading - the command line of what only looks at an image
+ * @json: print JSON
+ * @offset: where in the file the image lies
+ * @image: the file
+ */
+struct tool_reading {
+	bool json;
+	uint64_t offset;
+	const char *image;
+};
+
+/**
+ * tool_take_reading - --json, --offset and one image
+ * @help: the command's help
+ * @shown: the help was printed, and that was all
+ *
+ * Return: 0, or an exit status after saying what is wrong
+ */
+int tool_take_reading(const char *command, const char *help, int argc,
+		      char **argv, struct tool_reading *out, bool *shown);
 
 /* ---------------------------------------------------------------- number.c */
 
