@@ -7,7 +7,8 @@
 # appended to OUT/results.jsonl, one JSON object a line. user/bench/run starts
 # this and says what the variables mean.
 set -eu
-. "$(dirname "$(readlink -f "$0")")/targets.sh"
+here=$(dirname "$(readlink -f "$0")")
+. "$here/targets.sh"
 
 out=$1
 bench=$out/../user/mram-bench
@@ -16,7 +17,7 @@ bench=$out/../user/mram-bench
 : "${TOUCHED:=64}" "${UNTOUCHED_SIZE:=16384}" "${PERF:=}"
 : "${FLAT_SIZES:=64 256 1024 4096 8192}"
 all="full zero scatter25 scatter25+bridge random1 random1+bridge hot hot+bridge"
-all="$all full+fresh scatter25+fresh untouched window flat threads"
+all="$all full+fresh scatter25+fresh untouched window flat threads qemu"
 PATH=$PATH:/usr/sbin:/sbin
 
 say()
@@ -108,6 +109,14 @@ many()
 	done
 }
 
+save_with_qemu()
+{
+	target_open "$1" || return 1
+	# shellcheck disable=SC2086 # one mode a word
+	"$here/qemu" "$QEMU_ROOT" "$TARGET" "$1" "$SIZE" \
+		${QEMU_MODES:-plain multifd direct} >>"$out/results.jsonl"
+}
+
 # The variables of the caller, or what suits the case
 run_case()
 {
@@ -163,6 +172,14 @@ run_case()
 				"module module-pin" --case scatter25 \
 				--size "$((SIZE < 64 ? SIZE : 64))" \
 				--window "$WINDOW" --threads "$more"
+		done
+		;;
+	qemu)
+		for files in ${TARGETS:-xfs}; do
+			save_with_qemu "$files" || {
+				say "failed: qemu $files"
+				status=1
+			}
 		done
 		;;
 	*)
