@@ -439,6 +439,14 @@ struct mram_qemu_info {
 /** mram_qemu_info - tell what was found */
 void mram_qemu_info(const struct mram_qemu *q, struct mram_qemu_info *info);
 
+/**
+ * mram_qemu_check_image - -EINVAL if a file is the memory that is to be saved
+ *
+ * mram_qemu_save() looks, too; this is for callers that touch the file before.
+ */
+int mram_qemu_check_image(const struct mram_qemu *q, const char *path,
+			  struct mram_error *err);
+
 /** enum mram_qemu_phase - what mram_qemu_save() is at */
 enum mram_qemu_phase {
 	/** @MRAM_QEMU_BEGUN: what the image held before is not valid any more */
@@ -560,7 +568,9 @@ struct mram_qemu_save_stats {
  * which the command "cont" takes it. A machine that did not run stays stopped.
  *
  * After an error the machine runs if it ran before, QEMU's capabilities and
- * parameters are as they were, and no loader accepts the image.
+ * parameters are as they were, and no loader accepts the image. That holds even
+ * if the caller dies: a child process, which ends with the call, takes care of
+ * it.
  *
  * With MRAM_QEMU_UPDATE the image must be a valid one of a machine with the same
  * blocks that this call wrote. Its pages are read and compared with memory, and

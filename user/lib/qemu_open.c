@@ -154,6 +154,10 @@ static int add_backend(struct mram_qemu *q, struct json_object *dev,
 		return mram_err(err, -ENOMEM, "%s: out of memory", q->qmp->path);
 	q->nr_ram++;
 
+	if (!qmp_bool(dev, "share"))
+		return mram_err(err, -EOPNOTSUPP,
+				"memory backend '%s' is private RAM (share=off): what is in it cannot be seen from outside, use " FILE_TYPE ",share=on",
+				id);
 	ret = get_property(q, id, "type", &value, err);
 	if (!ret && strcmp(json_object_get_string(value), FILE_TYPE))
 		ret = mram_err(err, -EOPNOTSUPP,
@@ -162,10 +166,6 @@ static int add_backend(struct mram_qemu *q, struct json_object *dev,
 	json_object_put(value);
 	if (ret)
 		return ret;
-	if (!qmp_bool(dev, "share"))
-		return mram_err(err, -EOPNOTSUPP,
-				"memory backend '%s' is private RAM (share=off): what is in it cannot be seen from outside, use share=on",
-				id);
 	ret = get_property(q, id, "mem-path", &value, err);
 	if (ret)
 		return ret;
@@ -291,4 +291,20 @@ void mram_qemu_info(const struct mram_qemu *q, struct mram_qemu_info *info)
 	for (k = 0; k < q->nr_ram; k++)
 		i.bytes += q->ram[k].size;
 	opts_put(info, &i, sizeof(i));
+}
+
+int mram_qemu_check_image(const struct mram_qemu *q, const char *path,
+			  struct mram_error *err)
+{
+	struct stat st;
+	size_t i;
+
+	if (stat(path, &st))
+		return 0;
+	for (i = 0; i < q->nr_ram; i++)
+		if (q->ram[i].dev == st.st_dev && q->ram[i].ino == st.st_ino)
+			return mram_err(err, -EINVAL,
+					"%.200s is the memory of backend '%s': the image needs a file of its own",
+					path, q->ram[i].id);
+	return 0;
 }

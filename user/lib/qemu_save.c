@@ -12,10 +12,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "error.h"
 #include "opts.h"
+#include "qemu_guard.h"
 #include "qemu_job.h"
 
 #define DOWNTIME_MSEC	300
@@ -221,22 +221,6 @@ static int run(struct qemu_job *j, struct mram_error *err)
 
 /* ------------------------------------------------------------------ setup */
 
-static int check_image(const struct mram_qemu *q, const char *path,
-		       struct mram_error *err)
-{
-	struct stat st;
-	size_t i;
-
-	if (stat(path, &st))
-		return 0;
-	for (i = 0; i < q->nr_ram; i++)
-		if (q->ram[i].dev == st.st_dev && q->ram[i].ino == st.st_ino)
-			return mram_err(err, -EINVAL,
-					"%.200s is the memory of backend '%s': the image needs a file of its own",
-					path, q->ram[i].id);
-	return 0;
-}
-
 static int add_regions(struct qemu_job *j, struct mram_error *err)
 {
 	size_t i;
@@ -282,7 +266,7 @@ static int save(struct qemu_job *j, const char *path, struct mram_error *err)
 		.engine = j->o.engine);
 	int ret;
 
-	ret = check_image(j->q, path, err);
+	ret = mram_qemu_check_image(j->q, path, err);
 	if (!ret)
 		ret = mram_session_open(&j->s, path, &o, err);
 	if (ret)
@@ -325,6 +309,7 @@ int mram_qemu_save(struct mram_qemu *q, const char *path,
 		   const struct mram_qemu_save_opts *opts,
 		   struct mram_qemu_save_stats *stats, struct mram_error *err)
 {
+	struct qemu_guard guard = { 0 };
 	struct qemu_job j = { .q = q };
 	uint64_t start = engine_clock();
 	int ret;
@@ -334,6 +319,8 @@ int mram_qemu_save(struct mram_qemu *q, const char *path,
 	ret = take_opts(&j, opts, err);
 	if (!ret)
 		ret = qemu_check(q, err);
+	if (!ret && q->runs)
+		ret = qemu_guard_start(&guard, q, err);
 	if (!ret) {
 		q->qmp->cancelled = cancelled;
 		q->qmp->cancelled_data = &j;
@@ -342,6 +329,7 @@ int mram_qemu_save(struct mram_qemu *q, const char *path,
 			qemu_undo(q, err);
 		q->qmp->cancelled = NULL;
 	}
+	qemu_guard_end(&guard);
 	mram_softdirty_close(j.tracker);
 	mram_image_close(j.old);
 	mram_session_close(j.s);

@@ -107,11 +107,16 @@ static int check_base(const struct job *j)
 }
 
 /* What can be known to be wrong is said before a file is made or changed. */
-static int prepare(struct job *j, bool force)
+static int prepare(struct job *j, const struct mram_qemu *q, bool force)
 {
 	const struct regions none = { 0 };
+	struct mram_error err = { 0 };
 	struct stat st;
+	int ret;
 
+	ret = mram_qemu_check_image(q, j->image, &err);
+	if (ret)
+		return tool_fail_library(j->image, ret, &err);
 	if (j->cmd->base && check_base(j))
 		return TOOL_FAILED;
 	if (j->cmd->opts.flags & MRAM_QEMU_UPDATE && stat(j->image, &st))
@@ -164,7 +169,7 @@ int save_qmp(struct save_qmp *cmd, const char *image, bool force)
 	ret = mram_qemu_open(&q, cmd->socket, &err);
 	if (ret)
 		return tool_fail_library(cmd->socket, ret, &err);
-	ret = prepare(&j, force);
+	ret = prepare(&j, q, force);
 	if (!ret && cleanup_interrupted())
 		ret = tool_fail("interrupted");
 	if (!ret)
