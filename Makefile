@@ -65,6 +65,7 @@ check: deps
 
 # KERNEL may name several here.
 bench:
+	@$(VM)/install-deps build vm bench
 	@for kernel in $(KERNEL); do \
 		$(MAKE) --no-print-directory module KERNEL=$$kernel || exit; \
 	done

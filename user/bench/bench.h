@@ -26,6 +26,7 @@
  * @touched: of it, what the case `untouched` touches
  * @target: the image
  * @target_name: what to call it in the result
+ * @sweep: what is varied from run to run, or NULL
  * @fresh: the pages of the image are holes before each job
  * @threads: not 0: that many threads at once, through the module's own interface
  * @rounds: jobs that are measured; one goes before
@@ -38,6 +39,7 @@ struct options {
 	const char *engine;
 	const char *target;
 	const char *target_name;
+	const char *sweep;
 	uint64_t size;
 	uint64_t touched;
 	uint32_t window;
@@ -78,6 +80,9 @@ void memory_touch(const struct memory *m, uint64_t start, uint64_t end,
  * @touched bytes of it were; exits when it is not.
  */
 void memory_check(const struct memory *m, uint64_t touched);
+
+/** memory_scan - nanoseconds that looking at every word of it takes */
+uint64_t memory_scan(const struct memory *m);
 
 /** memory_present - bytes of it that exist now */
 uint64_t memory_present(const struct memory *m);
@@ -153,9 +158,14 @@ uint64_t clock_now(void);
  */
 double clock_rate(void);
 
-/** result_print - @jobs holds @o->rounds jobs; sorts them */
+/**
+ * result_print - say it
+ * @jobs: @o->rounds of them; they get sorted
+ * @made: bytes of memory that came to be through the jobs
+ * @scan: what memory_scan() said, or 0
+ */
 void result_print(const struct options *o, const struct pattern *p,
-		  struct job *jobs, uint64_t made);
+		  struct job *jobs, uint64_t made, uint64_t scan);
 
 /** fail - say so and exit */
 __attribute__((noreturn, format(printf, 1, 2)))

@@ -152,7 +152,7 @@ run_case()
 			more=$ENGINES
 			[ "$window" -eq 1 ] || more=${more/pwrite/}
 			many "${TARGETS:-slow slow-1ms}" "${MEMORY:-thp}" \
-				"${more% }" --case scatter25 \
+				"${more% }" --sweep window --case scatter25 \
 				--size "$((SIZE < 64 ? SIZE : 64))" \
 				--window "$window"
 		done
@@ -160,18 +160,21 @@ run_case()
 	flat)
 		for size in $FLAT_SIZES; do
 			many "${TARGETS:-block}" "${MEMORY:-thp}" "$ENGINES" \
-				--case full --size "$size" --window "$WINDOW"
+				--sweep flat --case full --size "$size" \
+				--window "$WINDOW"
 		done
 		;;
 	threads)
 		for more in 1 2 4 8; do
 			many "${TARGETS:-block}" "${MEMORY:-thp anon}" \
 				"module module-pin" --case full --size "$SIZE" \
-				--window "$WINDOW" --threads "$more"
+				--window "$WINDOW" --sweep threads \
+				--threads "$more"
 			many "${TARGETS:-block}" "${MEMORY:-thp anon}" \
 				"module module-pin" --case scatter25 \
 				--size "$((SIZE < 64 ? SIZE : 64))" \
-				--window "$WINDOW" --threads "$more"
+				--window "$WINDOW" --sweep threads \
+				--threads "$more"
 		done
 		;;
 	qemu)

@@ -31,6 +31,7 @@ static const char usage[] =
 "  --threads N      save by N threads at once, each a part of the memory\n"
 "  --rounds N       jobs to measure (3)\n"
 "  --target-name T  what to call the target in the result\n"
+"  --sweep NAME     said in the result\n"
 "  --perf CTL,ACK   pipes of perf record --control\n";
 
 void fail(const char *format, ...)
@@ -60,7 +61,7 @@ static uint64_t number(const char *text, uint64_t most)
 
 enum {
 	CASE = 1, MEMORY, ENGINE, SIZE, TOUCHED, WINDOW, MAX_EXTENT, BRIDGE,
-	FRESH, THREADS, ROUNDS, TARGET, TARGET_NAME, PERF, HELP,
+	FRESH, THREADS, ROUNDS, TARGET, TARGET_NAME, SWEEP, PERF, HELP,
 };
 
 static const struct option longs[] = {
@@ -77,6 +78,7 @@ static const struct option longs[] = {
 	{ "rounds", required_argument, NULL, ROUNDS },
 	{ "target", required_argument, NULL, TARGET },
 	{ "target-name", required_argument, NULL, TARGET_NAME },
+	{ "sweep", required_argument, NULL, SWEEP },
 	{ "perf", required_argument, NULL, PERF },
 	{ "help", no_argument, NULL, HELP },
 	{ 0 },
@@ -137,6 +139,9 @@ static void set(struct options *o, int option, char *value)
 	case TARGET_NAME:
 		o->target_name = value;
 		break;
+	case SWEEP:
+		o->sweep = value;
+		break;
 	case PERF:
 		split(value, &o->perf_control, &o->perf_ack);
 		break;
@@ -153,7 +158,7 @@ static void rounds(const struct options *o, const struct memory *m,
 		   const struct pattern *p)
 {
 	struct job jobs[MAX_ROUNDS];
-	uint64_t before, made;
+	uint64_t before, made, scan = 0;
 	int i;
 
 	before = memory_present(m);
@@ -163,7 +168,9 @@ static void rounds(const struct options *o, const struct memory *m,
 	if (o->threads)
 		threads_run(o, m, p, jobs);
 	made = memory_present(m) - before;
-	result_print(o, p, jobs, made);
+	if (!strcmp(o->case_name, "zero"))
+		scan = memory_scan(m);
+	result_print(o, p, jobs, made, scan);
 }
 
 int main(int argc, char **argv)

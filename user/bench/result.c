@@ -41,7 +41,7 @@ static void add_ratio(struct json_object *to, const char *key, double value)
 }
 
 void result_print(const struct options *o, const struct pattern *p,
-		  struct job *jobs, uint64_t made)
+		  struct job *jobs, uint64_t made, uint64_t scan)
 {
 	struct json_object *r = json_object_new_object();
 	double rate = clock_rate(), pages = p->dirty_pages;
@@ -58,6 +58,8 @@ void result_print(const struct options *o, const struct pattern *p,
 	add_text(r, "memory", o->memory);
 	add_text(r, "target", o->target_name);
 	add_text(r, "image", o->fresh ? "fresh" : "initialised");
+	if (o->sweep)
+		add_text(r, "sweep", o->sweep);
 	add_text(r, "engine", o->engine);
 	add_int(r, "size", o->size);
 	add_int(r, "touched", p->touched);
@@ -83,6 +85,8 @@ void result_print(const struct options *o, const struct pattern *p,
 	add_ratio(r, "in_per_page", j->in / pages);
 	add_ratio(r, "pass_per_page", j->pass / pages);
 	add_ratio(r, "out_per_page", j->out / pages);
+	if (scan)
+		add_ratio(r, "scan_per_page", scan / pages);
 	add_int(r, "job_ns", job_total(j));
 	add_int(r, "in_ns", j->in);
 	add_int(r, "pass_ns", j->pass);

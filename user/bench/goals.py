@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the module has to reach, and what it does reach."""
+from results import PAGE, cost, find, standard
+
+LATENCY = {"slow": 10000, "slow-1ms": 1000000}
+
+
+def one(results, **wanted):
+    """The cost of the one result that is as wanted, or None."""
+    found = find(results, **wanted)
+    return cost(found[0]) if found else None
+
+
+class Goals:
+    """A list of (what, value, limit, reached)."""
+
+    def __init__(self):
+        self.rows = []
+
+    def add(self, what, value, limit):
+        if value is not None and limit is not None:
+            self.rows.append((what, value, limit, value <= limit))
+
+    def ratio(self, what, value, base, most):
+        if value is not None and base:
+            self.add(f"{what} (x)", value / base, most)
+
+
+def contiguous(g, results, qemu):
+    def full(memory, engine):
+        return one(results, case="full", memory=memory, target="xfs",
+                   engine=engine)
+
+    g.add("full, thp, xfs: module-pin", full("thp", "module-pin"), 100)
+    g.ratio("full, thp, xfs: module-pin / uring", full("thp", "module-pin"),
+            full("thp", "uring"), 0.5)
+    g.ratio("full, thp, xfs: module / uring", full("thp", "module"),
+            full("thp", "uring"), 0.7)
+    g.ratio("full, anon, xfs: module-pin / uring", full("anon", "module-pin"),
+            full("anon", "uring"), 0.75)
+    for name in ("module-pin", "module"):
+        g.ratio(f"full, thp, xfs: {name} / qemu-direct", full("thp", name),
+                one(qemu, engine="qemu-direct", target="xfs"), 1 / 25)
+
+
+def scattered(g, results):
+    for target in ("xfs", "block"):
+        for memory in ("anon", "thp", "hugetlb"):
+            def at(engine, name="scatter25", where=target, kind=memory):
+                found = find(results, case=lambda c: c == name or
+                             c.startswith(name + "+bridge"),
+                             memory=kind, target=where, engine=engine)
+                plain = [r for r in found if not r["bridge"]]
+                bridged = [r for r in found if r["bridge"]]
+                return (cost(plain[0]) if plain else None,
+                        cost(bridged[0]) if bridged else None)
+
+            text = f"scatter25, {memory}, {target}"
+            plain, bridged = at("module")
+            g.ratio(f"{text}: module / uring", plain, at("uring")[0], 0.85)
+            g.ratio(f"{text}: module / pwrite", plain, at("pwrite")[0], 0.85)
+            g.ratio(f"{text}: module bridged / unbridged", bridged, plain, 0.25)
+
+
+def sparse(g, results):
+    for r in find(results, case="untouched",
+                  engine=lambda e: e.startswith("module")):
+        text = f"untouched, {r['memory']}, {r['target']}: {r['engine']}"
+        g.add(text, cost(r), 2)
+        g.add(f"{text}, pages made", r["made_bytes"] / PAGE, 0)
+    for r in find(results, case="zero",
+                  engine=lambda e: e.startswith("module")):
+        g.ratio(f"zero, {r['memory']}, {r['target']}: {r['engine']} / one scan",
+                cost(r), r.get("scan_per_page"), 1.3)
+
+
+def waiting(g, results):
+    for r in find(results, target=lambda t: t in LATENCY,
+                  engine=lambda e: e.startswith("module")):
+        ideal = LATENCY[r["target"]] * r["ios"] / r["window"]
+        g.ratio(f"{r['target']}, window {r['window']}: {r['engine']}"
+                " / latency x I/Os : window", r["pass_ns"], ideal, 1.05)
+
+
+def sizes(g, results):
+    for engine in ("module", "module-pin"):
+        sweep = find(results, case="full", engine=engine, sweep="flat")
+        if len(sweep) > 1:
+            costs = [cost(r) for r in sweep]
+            g.ratio(f"flat, {len(sweep)} sizes to "
+                    f"{max(r['size'] for r in sweep) >> 20} MiB: {engine}, "
+                    "dearest / cheapest", max(costs), min(costs), 1.05)
+            big = max(sweep, key=lambda r: r["size"])
+            pages = big["size"] / PAGE
+            held = big["session_kernel_bytes"] + big["session_user_bytes"]
+            # Two bitmaps of a bit a page
+            g.add(f"memory of a session, {big['size'] >> 20} MiB: {engine}, "
+                  "bytes a page beside the bitmaps", held / pages - 0.25, 1)
+
+
+def goals(results):
+    """All of them that @results, of one kernel, say something about."""
+    g = Goals()
+    plain = standard(results)
+    contiguous(g, plain, [r for r in results if r["engine"][:4] == "qemu"])
+    scattered(g, plain)
+    sparse(g, plain)
+    waiting(g, results)
+    sizes(g, results)
+    return g.rows
+
