@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Usage: in-machine.sh OUT
+# Usage: in-machine.sh BUILD OUT
 #
 # Inside the test machine, with the module loaded: sets up the targets and runs
 # mram-bench for every case, kind of memory, target and engine. The results are
@@ -10,8 +10,8 @@ set -eu
 here=$(dirname "$(readlink -f "$0")")
 . "$here/targets.sh"
 
-out=$1
-bench=$out/../user/mram-bench
+bench=$1/user/mram-bench
+out=$2
 : "${CASES:=all}" "${ENGINES:=module module-pin uring pwrite}" "${SIZE:=256}"
 : "${WINDOW:=32}" "${MAX_EXTENT:=1024}" "${BRIDGE:=16}" "${ROUNDS:=3}"
 : "${TOUCHED:=64}" "${UNTOUCHED_SIZE:=16384}" "${PERF:=}"

@@ -1,0 +1,64 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: bench-smoke.sh [KERNEL]
+#
+# Proves that the experiments run and that their figures say what they claim:
+# every engine saves what the case says, time counts instructions, the report
+# gets made. How fast anything is, is no test's business. The module and
+# user/bench are built. TAP comes out.
+set -u
+here=$(dirname "$(readlink -f "$0")")
+project=$(readlink -f "$here/..")
+build=$project/build
+out=$build/bench-smoke
+n=0
+failed=0
+
+# check NAME COMMAND...
+check()
+{
+	local name=$1
+	shift
+	n=$((n + 1))
+	if "$@" >"$out/check" 2>&1; then
+		echo "ok $n $name"
+	else
+		echo "not ok $n $name"
+		sed 's/^/# /' "$out/check"
+		failed=1
+	fi
+}
+
+# holds FILTER: true for every result, and there are results
+# shellcheck disable=SC2317 # called through check
+holds()
+{
+	jq -c ".[] | select(($1) | not)" "$out/results.json"
+	jq -e "length > 0 and all(.[]; $1)" "$out/results.json" >/dev/null
+}
+
+echo "TAP version 13"
+mkdir -p "$out"
+export KERNEL=${1:-6.1} SIZE=16 ROUNDS=1 MEMORY=thp
+export CASES="full zero scatter25+bridge full+fresh"
+check "all cases run" "$project/user/bench/run" "$build" "$out"
+# Of four cases, holes are for files only.
+check "nothing is left out" jq -e '
+	([.[] | "\(.case) \(.bridge) \(.image) \(.target) \(.engine)"] | unique |
+	 length) == 28 and length == 28' "$out/results.json"
+check "time counts instructions" holds '.unit == "instructions"'
+check "the pages of the case are dirty" holds '
+	.pages == (if .case == "scatter25" then 1024 else 4096 end)'
+check "what is not zero is written" holds '
+	if .case == "zero" then .written == 0 and .zero == .pages and .bytes == 0
+	else .written == .pages and .zero == 0 and
+		.bytes == (.written + .bridged) * 4096 end'
+check "bridges join what they can" holds '
+	if .bridge > 0 then .bridged == (1023 - (.ios - 1)) * 3
+	else .bridged == 0 end'
+check "no I/O went through the page cache" holds '.stats_flags == 0'
+check "the parts of a job add up" holds '.in_ns + .pass_ns + .out_ns == .job_ns'
+check "the report has a plot of each case" test \
+	"$(grep -o '<svg' "$out/report.html" 2>/dev/null | wc -l)" -ge 4
+echo "1..$n"
+exit $failed
