@@ -136,9 +136,10 @@ static bool fits(const struct qemu_job *j, const struct mram_pass_stats *last,
 
 	if (!dirty)
 		return true;
-	if (!last->nsec || !(last->written + last->zero))
+	if (!last->nsec || !last->written)
 		return false;
-	rate = (double)(last->written + last->zero) / (double)last->nsec;
+	/* Zero pages take time, too, but that errs on the right side. */
+	rate = (double)last->written / (double)last->nsec;
 	return (double)dirty / rate <= j->o.downtime_msec * 1e6;
 }
 
