@@ -386,7 +386,6 @@ def test_refuse(machine):
               f"mem-path={machine.directory}/shm",
               "-device", "ivshmem-plain,memdev=p"])):
         other = Machine(*more)
-        other.wait_for_guest(0)
         done = save(other, image)
         check_refused(other, done, pattern, image, other.settings(), what)
         other.close()
