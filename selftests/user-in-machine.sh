@@ -23,7 +23,7 @@ for source in "$here"/engines/*.c; do
 done
 status=0
 "$here/lib/run-all" "${engines[@]}" \
-	"$here"/tool/{refuse,roundtrip,trouble,progress}.sh ||
+	"$here"/tool/{refuse,roundtrip,trouble,progress,bench}.sh ||
 	status=1
 umount "$MRAM_TEST_DIR"
 trap - EXIT

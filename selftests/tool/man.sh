@@ -22,7 +22,7 @@ for page in "$tool_page" "$lib_page"; do
 	result $? "${page##*/} is clean"
 done
 
-for command in '' save restore info verify extract diff; do
+for command in '' save restore info verify extract diff bench; do
 	# shellcheck disable=SC2086 # no argument if there is no command
 	run $command --help
 	missing=
@@ -46,6 +46,10 @@ run save --region "ram=$S/mem" "$T/image2"
 run diff --json "$T/image" "$T/image2"
 [ "$status" -eq 1 ] && grep -q '"first": 5' "$T/out"
 result $? "more of it"
+cat "$T/out" >>"$T/json"
+run bench --json --target "$T/scratch" --size 1M --rounds 1 --engine pwrite
+[ "$status" -eq 0 ] && grep -q '"cpu_nsec"' "$T/out"
+result $? "what bench prints"
 cat "$T/out" >>"$T/json"
 missing=
 for key in $(grep -oE '"[a-z_0-9]+":' "$T/json" | tr -d '":' | sort -u) \

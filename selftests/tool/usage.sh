@@ -39,6 +39,28 @@ for command in save restore info verify extract diff; do
 	result $? "mapped-ram $command -h is the same"
 done
 
+refused "no --target is given" bench
+refused "no --target is given" bench --target ''
+refused "unknown option '--foo'" bench --foo --target "$image"
+refused "unexpected argument 'more'" bench --target "$image" more
+refused "'--target' needs a value" bench --target
+refused "'--keep' takes no value" bench --keep=1 --target "$image"
+refused "unknown engine 'steam'" bench --engine steam --target "$image"
+for value in 0 1 4096 1048577 -1M x '' 65T; do
+	refused '--size wants' bench --size "$value" --target "$image"
+done
+for value in 0 -1 x 1001 ''; do
+	refused '--rounds wants' bench --rounds "$value" --target "$image"
+done
+for value in -1 x 1K '' 4294967296; do
+	refused '--bridge wants' bench --bridge "$value" --target "$image"
+done
+refused '--window wants' bench --window 0 --target "$image"
+refused '--max-extent wants' bench --max-extent 1 --target "$image"
+run bench --help
+went_well && grep -q "^usage: mapped-ram bench" "$T/out"
+result $? "mapped-ram bench --help"
+
 for command in info verify; do
 	refused "unexpected argument 'more'" $command "$image" more
 	refused "'--json' takes no value" $command --json=yes "$image"
@@ -99,7 +121,7 @@ run --version
 went_well && grep -qE '^mapped-ram [0-9]+\.[0-9]+\.[0-9]+$' "$T/out"
 result $? "mapped-ram --version"
 run --help
-went_well && [ "$(grep -cE '^  (save|restore|info|verify|extract|diff) ' "$T/out")" -eq 6 ]
+went_well && [ "$(grep -cE '^  (save|restore|info|verify|extract|diff|bench) ' "$T/out")" -eq 7 ]
 result $? "mapped-ram --help names all commands"
 
 if [ -w /dev/full ]; then

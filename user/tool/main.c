@@ -21,6 +21,7 @@ static const struct {
 	{ "verify",	cmd_verify },
 	{ "extract",	cmd_extract },
 	{ "diff",	cmd_diff },
+	{ "bench",	cmd_bench },
 };
 
 static const char help[] =
@@ -36,6 +37,7 @@ static const char help[] =
 "  verify    check an image, and that every page in it can be read\n"
 "  extract   write a block of an image to a file of raw memory\n"
 "  diff      tell which pages differ between two images\n"
+"  bench     measure how fast memory is saved here\n"
 "\n"
 "  --help, -h      this text; 'mapped-ram COMMAND --help' tells more\n"
 "  --version, -V   show the version\n"
