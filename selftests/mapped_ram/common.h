@@ -240,6 +240,22 @@ void shell_line(char *buf, size_t size, const char *fmt, ...)
 int write_file(const char *path, const char *text);
 bool have_program(const char *name);
 
+/* kB that are mapped of the mapping that starts at @addr, or -errno */
+long mapping_rss_kb(const void *addr);
+
+/* ---- account.c: how much of a piece of memory exists ---- */
+
+struct account {
+	long rss;
+	long tables;
+	long blocks;
+	long huge_free;
+};
+struct account account_now(const struct mem *mem);
+/* 0, or -1 with the difference in @why */
+int account_differs(const struct account *before, const struct mem *mem,
+		    char *why, size_t size);
+
 /* ---- frames.c: whether memory that is gone is free ---- */
 
 /*

@@ -13,17 +13,7 @@
 #define SMALL_KIND	(1024 * MIB)
 #define HUGE_KIND	(32 * HUGE_SIZE)
 
-/* Page tables and pages that the test itself may come to need meanwhile */
-#define SLACK_KB	64
-
 static const size_t touched[] = { 0, 1, 511, 512, 1000, 5000, 16383 };
-
-struct account {
-	long rss;
-	long tables;
-	long blocks;
-	long huge_free;
-};
 
 FIXTURE(inv_absent) {
 	struct memdisk disk;
@@ -80,29 +70,13 @@ FIXTURE_TEARDOWN(inv_absent)
 	memdisk_close(&self->disk);
 }
 
-static struct account account_now(const struct mem *mem)
-{
-	struct account now;
-	struct stat st = { 0 };
-
-	now.rss = mapping_rss_kb(mem->addr);
-	now.huge_free = meminfo_kb("HugePages_Free");
-	if (mem->fd >= 0)
-		fstat(mem->fd, &st);
-	now.blocks = st.st_blocks;
-	now.tables = self_status_kb("VmPTE");
-	return now;
-}
-
 static void same_account(struct __test_metadata *_metadata,
 			 const struct account *before, const struct mem *mem)
 {
-	struct account after = account_now(mem);
+	char why[128] = "";
 
-	EXPECT_EQ(before->rss, after.rss);
-	EXPECT_EQ(before->blocks, after.blocks);
-	EXPECT_EQ(before->huge_free, after.huge_free);
-	EXPECT_LE(after.tables, before->tables + SLACK_KB);
+	EXPECT_EQ(0, account_differs(before, mem, why, sizeof(why)))
+		TH_LOG("%s", why);
 }
 
 TEST_F(inv_absent, a_pass_touches_nothing)

@@ -83,8 +83,6 @@ void need_image_unfilled(struct image *img, const char *dev, uint64_t size);
 
 /* The kernel's page frame behind @addr, 0 when none is mapped, or -errno */
 int64_t page_frame(const void *addr);
-/* kB that are mapped of the mapping that starts at @addr, or -errno */
-long mapping_rss_kb(const void *addr);
 
 /* Of @nr format pages of the image those in the page cache, or -errno */
 long cached_range_pages(const struct region *r, const struct image *img,
