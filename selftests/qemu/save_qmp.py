@@ -181,6 +181,9 @@ def check_runs(machine, name):
 
 def test_live(machine):
     image = f"{WORK}/live"
+    # As whoever saves and loads with QEMU itself may have it.
+    machine.set_capability("mapped-ram", True)
+    machine.qmp("migrate-set-parameters", max_bandwidth=12345678)
     settings = machine.settings()
     before = machine.guest()
     done = save(machine, image)
@@ -198,6 +201,7 @@ def test_live(machine):
     result(went_well(done), "the image verifies", done.stderr)
     check_loads(image, before, "stock QEMU loads it, and it runs")
 
+    machine.set_capability("mapped-ram", False)
     before = machine.wait_for_guest(1)
     done = save(machine, image, "--stop", "--downtime", "1")
     result(went_well(done), "a live save with --stop, over an image",
@@ -373,7 +377,14 @@ def test_refuse(machine):
     reader.close()
     listener.close()
 
+    huge = tempfile.mkdtemp()
+    with open("/proc/sys/vm/nr_hugepages", "w", encoding="ascii") as f:
+        f.write("16")
+    subprocess.run(["mount", "-t", "hugetlbfs", "none", huge], check=True)
     for what, pattern, more in (
+            ("huge pages", "is on hugetlbfs",
+             ["-object", f"memory-backend-file,id=p,size=16M,share=on,"
+              f"mem-path={huge}/p"]),
             ("private RAM", "share=off",
              ["-object", "memory-backend-ram,id=p,size=16M"]),
             ("a private file", "share=off",
@@ -389,6 +400,10 @@ def test_refuse(machine):
         done = save(other, image)
         check_refused(other, done, pattern, image, other.settings(), what)
         other.close()
+    os.unlink(f"{huge}/p")
+    subprocess.run(["umount", huge], check=True)
+    with open("/proc/sys/vm/nr_hugepages", "w", encoding="ascii") as f:
+        f.write("0")
 
 
 def start_save(machine, image, *args, monitor=0):

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The guard of a virtual machine that is saved. It waits for the end of a pipe:
- * a byte means that all is well, an end without one that the saver is no more.
+ * The guard of a virtual machine that is saved. It listens to its saver on a
+ * line between them: a byte means that all is well, an end without one that the
+ * saver is no more.
  * Then it says on the saver's own connection what takes everything back. As it
  * is forked from a process that may have threads, it makes system calls alone.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -108,8 +108,10 @@ int qemu_guard_start(struct qemu_guard *g, struct mram_qemu *q,
 	if (!text)
 		return mram_err(err, -ENOMEM, "%.200s: out of memory",
 				q->qmp->path);
-	if (pipe2(fds, O_CLOEXEC)) {
-		ret = mram_err(err, -errno, "a pipe: %s", strerror(errno));
+	/* No pipe: writing to one whose other end has gone raises a signal. */
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)) {
+		ret = mram_err(err, -errno, "a guard for QEMU: %s",
+			       strerror(errno));
 		goto out;
 	}
 	g->child = fork();
@@ -121,7 +123,7 @@ int qemu_guard_start(struct qemu_guard *g, struct mram_qemu *q,
 		g->child = 0;
 		close(fds[1]);
 	} else {
-		g->pipe = fds[1];
+		g->line = fds[1];
 	}
 	close(fds[0]);
 out:
@@ -136,9 +138,9 @@ void qemu_guard_end(struct qemu_guard *g)
 	if (!g->child)
 		return;
 	do
-		n = write(g->pipe, "", 1);
+		n = send(g->line, "", 1, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
-	close(g->pipe);
+	close(g->line);
 	while (waitpid(g->child, NULL, 0) < 0 && errno == EINTR)
 		;
 	g->child = 0;

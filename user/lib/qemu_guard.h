@@ -13,7 +13,7 @@
 /** struct qemu_guard - a guard; starts as {0} */
 struct qemu_guard {
 	pid_t child;
-	int pipe;
+	int line;
 };
 
 /** qemu_guard_start - before anything is changed; only for one that runs */
