@@ -64,6 +64,9 @@ static const char qemu_json[] =
 
 #define QEMU_TAIL	0x101000
 
+/* Where the one that was made last would end without a description. */
+static uint64_t qemu_image_end;
+
 static uint64_t qemu_image(int fd, const char *json)
 {
 	struct bytes end = bytes(qemu_ram_end), state = bytes(qemu_state);
@@ -78,6 +81,7 @@ static uint64_t qemu_image(int fd, const char *json)
 	at += end.length;
 	put_at(fd, at, state.data, state.length);
 	at += state.length;
+	qemu_image_end = at;
 	if (json) {
 		snprintf(mark, sizeof(mark), "06 %08zx", text.length);
 		put_text(fd, at, mark);
@@ -158,7 +162,7 @@ TEST_F(qemu, opaque)
 {
 	static const char *const json[] = {
 		NULL, "'{}'", "'{\"devices\": []}'", "'{\"devices\": {}}'",
-		"'{\"devices\": [1, {\"name\": 3}]}'", "'{]}'",
+		"'{\"devices\": [1, {\"name\": 3}]}'",
 		"'{\"devices\": [{\"name\": \"dev\", \"instance_id\": 1, '"
 		"'\"fields\": [{\"size\": -1}]}]}'",
 		"'{\"devices\": [{\"name\": \"dev\", \"instance_id\": 1, '"
@@ -186,14 +190,40 @@ TEST_F(qemu, opaque)
 	}
 }
 
-/* Cut inside the device state. */
+/*
+ * Cut anywhere behind the memory, with a description and without: also where
+ * the file then ends with a zero or with a brace.
+ */
 TEST_F(qemu, cut)
 {
+	const char *const json[] = { NULL, qemu_json };
 	struct mram_image *img;
-	uint64_t end;
+	uint64_t end, size;
+	size_t i;
 
-	end = qemu_image(self->fd, NULL);
-	ASSERT_EQ(0, ftruncate(self->fd, (off_t)end - 1));
+	for (i = 0; i < ARRAY_SIZE(json); i++) {
+		end = qemu_image(self->fd, json[i]);
+		for (size = end - 1; size > QEMU_TAIL + 72; size--) {
+			/* Whole again, if without a description. */
+			if (json[i] && size == qemu_image_end)
+				continue;
+			ASSERT_EQ(0, ftruncate(self->fd, (off_t)size));
+			ASSERT_EQ(-EINVAL, mram_image_open(&img, self->path,
+							   &self->e)) {
+				TH_LOG("0x%llx bytes", (unsigned long long)size);
+			}
+			EXPECT_TRUE(contains(self->e.message,
+					     "device state|offset 0x101|cut"));
+		}
+	}
+}
+
+/* A description that is none, but ends like one. */
+TEST_F(qemu, broken_description)
+{
+	struct mram_image *img;
+
+	qemu_image(self->fd, "'{]}'");
 	EXPECT_EQ(-EINVAL, mram_image_open(&img, self->path, &self->e));
 	EXPECT_TRUE(contains(self->e.message, "device state|offset 0x101|cut"));
 }

@@ -40,6 +40,8 @@
 #define MRAM_HEADER_VERSION	1U
 #define MRAM_HEADER_SIZE	28U	/* be32 version, 3 * be64 */
 
+#define MRAM_FOOTER_SIZE	5U	/* its mark, be32 section id */
+
 /* Pages start at a multiple of this, for direct I/O's sake. */
 #define MRAM_PAGES_ALIGN	0x100000U
 

@@ -181,10 +181,11 @@ static int read_description(struct mram_image *img, uint64_t offset,
 
 /*
  * Is the end mark at @mark the right one? -EINVAL and the like when not;
- * then nothing has changed.
+ * then nothing has changed but that @whole tells of a description that does
+ * not fit, but ends where the file ends.
  */
 static int try_mark(struct mram_image *img, uint64_t mark, uint32_t length,
-		    struct mram_error *err)
+		    bool *whole, struct mram_error *err)
 {
 	uint64_t text = mark + MARK_SIZE - 1;
 	struct json_object *top, *devices;
@@ -193,6 +194,8 @@ static int try_mark(struct mram_image *img, uint64_t mark, uint32_t length,
 	ret = read_description(img, text, length, &top, err);
 	if (ret)
 		return ret;
+	if (text + length == img->file_size)
+		*whole = true;
 	devices = mram_describe_devices(top);
 	if (devices)
 		ret = walk(img, devices, mark, err);
@@ -235,7 +238,7 @@ static bool is_fatal(int ret)
 }
 
 /* @why tells what was wrong with the first place that seemed to be the one. */
-static int search(struct mram_image *img, uint64_t *stop,
+static int search(struct mram_image *img, uint64_t *stop, bool *whole,
 		  struct mram_error *why)
 {
 	uint64_t at = img->state_offset, end = img->file_size, data;
@@ -266,7 +269,7 @@ static int search(struct mram_image *img, uint64_t *stop,
 			if (candidates++ >= CANDIDATES_MAX)
 				goto out;
 			ret = try_mark(img, at + i, mram_get_be32(chunk + i + 2),
-				       candidates == 1 ? why : &later);
+				       whole, candidates == 1 ? why : &later);
 			if (is_fatal(ret) && candidates > 1)
 				*why = later;
 			else if (ret && !is_fatal(ret))
@@ -279,15 +282,29 @@ out:
 	return ret;
 }
 
+/* Does the file end with the footer of a section, and then the end mark? */
+static bool ends_with_footer(const struct mram_image *img)
+{
+	uint8_t end[MRAM_FOOTER_SIZE + 1];
+
+	return img->file_size - img->state_offset >= sizeof(end) &&
+	       !mram_io_read(img->io, img->file_size - sizeof(end), end,
+			     sizeof(end), NULL) &&
+	       end[0] == MRAM_VM_SECTION_FOOTER &&
+	       end[MRAM_FOOTER_SIZE] == MRAM_VM_EOF;
+}
+
 /*
  * Device state of another program, which is opaque without a description that
- * fits. Of a file we can still say whether it was cut: it ends with the end
- * mark, or with a description.
+ * fits. Of a file we can still say whether it was cut: it ends with a whole
+ * description, or, where QEMU was told to write none (suppress-vmdesc), with
+ * the end mark.
  */
-static int accept_opaque(struct mram_image *img, struct mram_error *err)
+static int accept_opaque(struct mram_image *img, bool whole,
+			 struct mram_error *err)
 {
 	uint64_t at = img->state_offset;
-	uint8_t first, last;
+	uint8_t first;
 	int ret;
 
 	if (at >= img->file_size)
@@ -295,8 +312,6 @@ static int accept_opaque(struct mram_image *img, struct mram_error *err)
 				"device state, offset 0x%llx: the file ends here, expected at least an end mark",
 				(unsigned long long)at);
 	ret = mram_io_read(img->io, at, &first, 1, err);
-	if (!ret)
-		ret = mram_io_read(img->io, img->file_size - 1, &last, 1, err);
 	if (ret)
 		return ret;
 	img->end = img->file_size;
@@ -309,27 +324,29 @@ static int accept_opaque(struct mram_image *img, struct mram_error *err)
 		return mram_err(err, -EINVAL,
 				"device state, offset 0x%llx: found byte 0x%02x, expected a section or the end",
 				(unsigned long long)at, first);
-	if (!img->io->is_block && last != MRAM_VM_EOF && last != '}')
+	if (!img->io->is_block && !whole && !ends_with_footer(img))
 		return mram_err(err, -EINVAL,
-				"device state, offset 0x%llx: found byte 0x%02x at the file's end, expected the stream's end: the file was cut",
-				(unsigned long long)img->file_size - 1, last);
+				"device state, offset 0x%llx: the file ends at 0x%llx, expected the end of a section or a whole description there: the file was cut",
+				(unsigned long long)at,
+				(unsigned long long)img->file_size);
 	return 0;
 }
 
 int mram_parse_state(struct mram_image *img, struct mram_error *err)
 {
 	struct mram_error why = {0};
+	bool whole = false;
 	uint64_t stop;
 	int ret;
 
-	ret = search(img, &stop, &why);
+	ret = search(img, &stop, &whole, &why);
 	if (ret != -EINVAL) {
 		if (ret && err)
 			*err = why;
 		return ret;
 	}
 	if (img->ram_id != MRAM_SECTION_ID_RAM)
-		return accept_opaque(img, err);
+		return accept_opaque(img, whole, err);
 	if (!why.code)
 		return mram_err(err, -EINVAL,
 				"device state, offset 0x%llx: no end mark with a description up to 0x%llx: the image was cut",
