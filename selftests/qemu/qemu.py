@@ -51,12 +51,20 @@ class Qemu:
         self.qmp("qmp_capabilities")
         self.version = self.qmp("query-version")["qemu"]
 
+    def gone(self):
+        """What is known of its end: to be raised."""
+        self.process.kill()
+        with open(self.serial, encoding="ascii", errors="replace") as f:
+            last = "".join(f.readlines()[-30:])
+        return QemuError(f"QEMU has gone, status {self.process.wait()}; "
+                         f"the guest said last\n{last}")
+
     def answer(self):
         """The next line that is no event."""
         while True:
             line = self.stream.readline()
             if not line:
-                raise QemuError("QEMU has gone")
+                raise self.gone()
             message = json.loads(line)
             if "event" not in message:
                 return message
@@ -65,8 +73,11 @@ class Qemu:
         request = {"execute": command,
                    "arguments": {key.replace("_", "-"): value
                                  for key, value in arguments.items()}}
-        self.stream.write(json.dumps(request) + "\n")
-        self.stream.flush()
+        try:
+            self.stream.write(json.dumps(request) + "\n")
+            self.stream.flush()
+        except OSError:
+            raise self.gone() from None
         message = self.answer()
         if "error" in message:
             raise QemuError(f"{command}: {message['error']['desc']}")
@@ -92,7 +103,7 @@ class Qemu:
             if now and now[0] >= start[0] + rounds:
                 return now
             if self.process.poll() is not None:
-                raise QemuError("QEMU has gone")
+                raise self.gone()
             time.sleep(0.1)
 
     def save(self, uri, capabilities, parameters):
