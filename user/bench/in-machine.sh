@@ -109,6 +109,49 @@ many()
 	done
 }
 
+# How often a lock was not free at once, while threads save: a tracepoint of
+# the kernel says so, with the stack. Every round counts, the first one too.
+count_contention()
+{
+	local threads=$1 memory=$2 engine=$3 dir status=0 rounds=4
+
+	target_open block || return 1
+	dir=$(mktemp -d)
+	mkfifo "$dir/control" "$dir/ack"
+	mountpoint -q /sys/kernel/tracing ||
+		mount -t tracefs none /sys/kernel/tracing
+	perf record -q -a -g -e lock:contention_begin -D -1 \
+		--control "fifo:$dir/control,$dir/ack" -o "$dir/data" -- \
+		"$bench" --target "$TARGET" --target-name block \
+		--engine "$engine" --memory "$memory" \
+		--size "$((SIZE < 64 ? SIZE : 64))" \
+		--window "$WINDOW" --max-extent 64 --threads "$threads" \
+		--sweep contention --rounds $rounds \
+		--perf "$dir/control,$dir/ack" \
+		>"$dir/result" 2>"$dir/errors" || status=1
+	if [ $status -eq 0 ]; then
+		perf script -i "$dir/data" -F comm,event,sym 2>/dev/null |
+			awk -v RS= '/contention_begin/ {
+				all++
+				if (/ mram_/)
+					ours++
+			}
+			END { print all + 0, ours + 0 }' >"$dir/count"
+		read -r all ours <"$dir/count"
+		jq -c --arg cpus "$(nproc)" --arg all "$all" --arg ours "$ours" \
+			--arg rounds $((rounds + 1)) '. + {
+			cpus: ($cpus | tonumber),
+			counted_pages: (.pages * ($rounds | tonumber)),
+			contended: ($all | tonumber),
+			contended_in_module: ($ours | tonumber)
+		}' "$dir/result" >>"$out/results.jsonl"
+	else
+		cat "$dir/errors" >&2
+	fi
+	rm -rf "$dir"
+	return $status
+}
+
 save_with_qemu()
 {
 	target_open "$1" || return 1
@@ -121,6 +164,7 @@ save_with_qemu()
 run_case()
 {
 	local name=$1 options=() files=${TARGETS:-xfs block} size window more
+	local memory engine
 	local kinds=${MEMORY:-anon thp hugetlb} huge=$SIZE
 
 	case $name+ in *+bridge+*) options+=(--bridge "$BRIDGE") ;; esac
@@ -175,6 +219,16 @@ run_case()
 				--size "$((SIZE < 64 ? SIZE : 64))" \
 				--window "$WINDOW" --sweep threads \
 				--threads "$more"
+		done
+		;;
+	contention)
+		for more in 1 2 4; do
+			for memory in ${MEMORY:-thp anon}; do
+				for engine in module module-pin; do
+					count_contention "$more" "$memory" \
+						"$engine" || status=1
+				done
+			done
 		done
 		;;
 	qemu)
