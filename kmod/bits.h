@@ -95,6 +95,18 @@ static inline void mram_chunk_read(unsigned long *dst, unsigned long *map,
 	}
 }
 
+/* How many of a chunk's own bits in [@start, @end) are set. */
+static inline unsigned long mram_chunk_weight(const unsigned long *map,
+					      unsigned long start,
+					      unsigned long end)
+{
+	unsigned long w, n = 0;
+
+	for (w = start / BITS_PER_LONG; w * BITS_PER_LONG < end; w++)
+		n += hweight_long(map[w] & mram_word_mask(w, start, end));
+	return n;
+}
+
 /* Set the bits that are set in @src. */
 static inline void mram_chunk_set(unsigned long *map, const unsigned long *src,
 				  unsigned long base, unsigned long nr)
@@ -109,20 +121,40 @@ static inline void mram_chunk_set(unsigned long *map, const unsigned long *src,
 	}
 }
 
-/* Clear the bits that are set in @src. */
-static inline void mram_chunk_clear(unsigned long *map,
-				    const unsigned long *src,
-				    unsigned long base, unsigned long nr)
+/* Clear a chunk's own bitmap. */
+static inline void mram_chunk_zero(unsigned long *dst, unsigned long nr)
 {
-	unsigned long i, w;
+	unsigned long i;
+
+	mram_chunk_for_each_word(i, nr)
+		WRITE_ONCE(dst[i], 0);
+}
+
+/*
+ * Take the bits that are set in @zero out of @need, clear them in @map, and add
+ * their number to @count. Return: whether @need has others.
+ */
+static inline bool mram_chunk_settle(const unsigned long *zero,
+				     unsigned long *need, unsigned long *map,
+				     unsigned long base, unsigned long nr,
+				     u64 *count)
+{
+	unsigned long i, w, val, left = 0, found = 0;
 
 	mram_chunk_for_each_word(i, nr) {
-		w = base / BITS_PER_LONG + i;
-		if (src[i] && (READ_ONCE(map[w]) &
-			       (src[i] << (base % BITS_PER_LONG))))
-			atomic_long_andnot(src[i] << (base % BITS_PER_LONG),
-					   mram_word(map, w));
+		val = zero[i];
+		if (val) {
+			need[i] &= ~val;
+			found += hweight_long(val);
+			val <<= base % BITS_PER_LONG;
+			w = base / BITS_PER_LONG + i;
+			if (READ_ONCE(map[w]) & val)
+				atomic_long_andnot(val, mram_word(map, w));
+		}
+		left |= need[i];
 	}
+	*count += found;
+	return left;
 }
 
 #endif /* MRAM_BITS_H */

@@ -40,34 +40,32 @@ static inline void mram_vm_flags_mod(struct vm_area_struct *vma,
 
 /*
  * Freeze protection of an asynchronous write. Since 6.8 vfs_iocb_iter_write()
- * takes it, and gives it back unless the write was queued; before, both are
- * the caller's. A queued write gives it back at its completion, always. That
- * change came together with file_write_started().
+ * takes it, and gives it back unless the write was queued; before, and where
+ * the file is called directly, both are the caller's. A queued write gives it
+ * back at its completion, always. That change came together with
+ * file_write_started().
  */
+#ifdef MRAM_HAS_VFS_WRITE_FREEZE
+#define MRAM_VFS_WRITE_FREEZE	true
+#else
+#define MRAM_VFS_WRITE_FREEZE	false
+#endif
+
 static inline void mram_write_start(struct kiocb *iocb)
 {
-#ifndef MRAM_HAS_VFS_WRITE_FREEZE
 	struct super_block *sb = file_inode(iocb->ki_filp)->i_sb;
 
 	sb_start_write(sb);
-	/* The completion may run in another context than this one. */
+	/* Given back by another function, for lockdep another owner. */
 	__sb_writers_release(sb, SB_FREEZE_WRITE);
-#endif
 }
 
-static inline void mram_write_end_queued(struct kiocb *iocb)
+static inline void mram_write_end(struct kiocb *iocb)
 {
 	struct super_block *sb = file_inode(iocb->ki_filp)->i_sb;
 
 	__sb_writers_acquired(sb, SB_FREEZE_WRITE);
 	sb_end_write(sb);
-}
-
-static inline void mram_write_end_inline(struct kiocb *iocb)
-{
-#ifndef MRAM_HAS_VFS_WRITE_FREEZE
-	mram_write_end_queued(iocb);
-#endif
 }
 
 /* How file systems said it before they said it of each mapping. */

@@ -123,6 +123,9 @@ struct mram_image *mram_image_get(int fd, bool load)
 		return ERR_PTR(ret);
 	}
 	image->stable = mram_image_stable(image);
+	/* Durable writes need a flush, which the device's node knows to do. */
+	image->bios = image->block &&
+		      !(image->file->f_flags & (O_DSYNC | __O_SYNC));
 	return image;
 }
 
@@ -208,45 +211,82 @@ static int mram_image_limit(const struct mram_image *image,
 }
 
 /**
- * mram_image_rw() - one direct read or write
+ * mram_image_iocb() - what a kiocb for an image starts as
  * @image: the image
- * @iocb: @ki_complete set, the rest is filled in here
- * @iter: from or to where, and which of the two
- * @pos: where in the image
- *
- * Return: -EIOCBQUEUED when @iocb->ki_complete() will be called, which for a
- * write must call mram_image_rw_done(). Else the bytes moved, or an error, and
- * it will not be called.
+ * @iocb: filled in, but for @ki_complete and @ki_pos
  */
-ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
-		      struct iov_iter *iter, loff_t pos)
+void mram_image_iocb(const struct mram_image *image, struct kiocb *iocb)
 {
-	void (*complete)(struct kiocb *iocb, long ret) = iocb->ki_complete;
-	ssize_t ret;
-
 	init_sync_kiocb(iocb, image->file);
-	iocb->ki_complete = complete;
-	iocb->ki_pos = pos;
 	/* Whoever else has the file may set O_APPEND at any time. */
 	iocb->ki_flags &= ~IOCB_APPEND;
 	iocb->ki_flags |= IOCB_DIRECT;
+	if (!image->load)
+		iocb->ki_flags |= IOCB_WRITE;
+}
 
-	if (iov_iter_rw(iter) == READ)
-		return vfs_iocb_iter_read(image->file, iocb, iter);
+/*
+ * What vfs_iocb_iter_write() asks about the file (security modules, fanotify)
+ * it asks for the first write of a chunk; the others go on from there.
+ */
+static ssize_t mram_image_write(const struct mram_image *image,
+				struct kiocb *iocb, struct iov_iter *iter,
+				bool check)
+{
+	bool ours = !check || !MRAM_VFS_WRITE_FREEZE;
+	ssize_t ret;
 
-	ret = mram_image_limit(image, iter, pos);
+	ret = mram_image_limit(image, iter, iocb->ki_pos);
 	if (ret)
 		return ret;
-	iocb->ki_flags |= IOCB_WRITE;
-	mram_write_start(iocb);
-	ret = vfs_iocb_iter_write(image->file, iocb, iter);
-	if (ret != -EIOCBQUEUED)
-		mram_write_end_inline(iocb);
+	if (ours)
+		mram_write_start(iocb);
+	ret = check ? vfs_iocb_iter_write(image->file, iocb, iter) :
+		      image->file->f_op->write_iter(iocb, iter);
+	if (ours && ret != -EIOCBQUEUED)
+		mram_write_end(iocb);
 	return ret;
 }
 
-/* A queued write is complete. Any context. */
-void mram_image_rw_done(struct kiocb *iocb)
+/**
+ * mram_image_rw() - one direct read or write
+ * @image: the image
+ * @iocb: as mram_image_iocb() made it, @ki_complete and @ki_pos set
+ * @iter: from or to where, and which of the two
+ * @check: ask whether it is allowed
+ *
+ * Return: -EIOCBQUEUED when @iocb->ki_complete() will be called, which for a
+ * write must call mram_write_end(). Else the bytes moved, or an error, and it
+ * will not be called.
+ */
+ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
+		      struct iov_iter *iter, bool check)
 {
-	mram_write_end_queued(iocb);
+	if (iov_iter_rw(iter) == WRITE)
+		return mram_image_write(image, iocb, iter, check);
+	if (check)
+		return vfs_iocb_iter_read(image->file, iocb, iter);
+	return image->file->f_op->read_iter(iocb, iter);
+}
+
+/**
+ * mram_image_takes_bio() - whether an I/O may be sent as a bio
+ * @image: the image
+ * @pos: first byte
+ * @length: how many
+ *
+ * Return: false when it must go the way of mram_image_rw(): to a file, or
+ * where a device's node says no, or shortens it.
+ */
+bool mram_image_takes_bio(const struct mram_image *image, loff_t pos,
+			  size_t length)
+{
+	loff_t size;
+
+	if (!image->bios)
+		return false;
+	size = i_size_read(image->inode);
+	if (pos > size || length > size - pos)
+		return false;
+	return image->load || !bdev_read_only(I_BDEV(image->inode));
 }

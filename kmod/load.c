@@ -7,6 +7,7 @@
 #include <linux/highmem.h>
 
 #include "bits.h"
+#include "look.h"
 #include "plan.h"
 #include "transfer.h"
 
@@ -14,6 +15,20 @@ static void mram_load_io_done(struct mram_pass *pass, struct mram_io *io,
 			      unsigned long good)
 {
 	pass->moved += good;
+}
+
+/* Unpin the pages [@first, @end), which nothing was written to. */
+static void mram_load_unpin(struct mram_run *runs, unsigned long first,
+			    unsigned long end)
+{
+	unsigned long i, n;
+
+	for (i = 0; i < end; i += n) {
+		n = mram_run_cut(&runs[i], (i < first ? first : end) - i);
+		if (i >= first)
+			unpin_user_page_range_dirty_lock(runs[i].page, n,
+							 false);
+	}
 }
 
 /*
@@ -25,20 +40,20 @@ static int mram_load_pin(struct mram_pass *pass, unsigned long base,
 {
 	unsigned int shift = pass->sub_shift;
 	unsigned long addr = mram_pass_addr(pass, base + ext->start);
-	unsigned long want = ext->nr << shift, have = 0;
-	long got = 0;
+	unsigned long want = ext->nr << shift, have;
+	int got = 0;
 
-	while (have < want) {
+	for (have = 0; have < want; have += got) {
 		got = pin_user_pages_fast(addr + (have << PAGE_SHIFT),
-					  want - have, FOLL_WRITE,
-					  pass->pages + have);
+					  min_t(unsigned long, want - have,
+						MRAM_BATCH),
+					  FOLL_WRITE, pass->batch);
 		if (got <= 0)
 			break;
-		have += got;
+		mram_runs_make(&pass->runs[have], pass->batch, got);
 	}
 	ext->nr = have >> shift;
-	unpin_user_pages(pass->pages + (ext->nr << shift),
-			 have - (ext->nr << shift));
+	mram_load_unpin(pass->runs, ext->nr << shift, have);
 	if (ext->nr)
 		return 0;
 	return mram_gup_result(got);
@@ -65,14 +80,14 @@ static void mram_load_read(struct mram_pass *pass, unsigned long base)
 		}
 		ret = mram_load_pin(pass, base, &ext);
 		if (ret) {
-			list_add(&io->node, &pass->free);
+			mram_io_unget(io);
 			mram_pass_fail(pass, ret, base + ext.start);
 			return;
 		}
 		io->bridged = 0;
 		io->start = base + ext.start;
 		io->nr = ext.nr;
-		mram_io_submit(io, pass->pages);
+		mram_io_submit(io, pass->runs);
 	}
 }
 
@@ -98,41 +113,31 @@ static int mram_load_clear(unsigned long addr, unsigned long nr,
 static int mram_load_zero_run(struct mram_pass *pass, unsigned long addr,
 			      unsigned long nr, unsigned long *done)
 {
-	struct page **pages = pass->pages;
+	unsigned long *zero = pass->sub_shift ? pass->look : pass->zero;
 	unsigned long i, end;
 	long got;
 	int ret;
 
-	for (*done = 0; *done < nr; *done += got) {
+	for (*done = 0; *done < nr; *done += got, addr += got << PAGE_SHIFT) {
 		if (task_sigpending(current))
 			return -EINTR;
-		got = mram_pages_get(addr + (*done << PAGE_SHIFT), nr - *done,
-				     pages);
+		bitmap_zero(zero, nr - *done);
+		got = mram_look(addr, nr - *done, zero, 0, &pass->doubt);
 		if (got < 0)
 			return got;
-		/* Which are to be cleared is kept as NULL or not. */
-		for (i = 0; i < got; i++) {
-			if (pages[i] && mram_page_is_zero(pages[i])) {
-				mram_pages_put(&pages[i], 1);
-				pages[i] = NULL;
-			}
-		}
-		for (i = 0; i < got; i = end) {
-			end = i + 1;
-			if (!pages[i])
-				continue;
-			while (end < got && pages[end])
-				end++;
-			mram_pages_put(pages + i, end - i);
-			for (; i < end; i += ret) {
-				ret = mram_load_clear(addr + ((*done + i) <<
-							      PAGE_SHIFT),
-						      end - i, pages + i);
+		for (i = find_first_zero_bit(zero, got); i < got;
+		     i = find_next_zero_bit(zero, got, end)) {
+			for (end = find_next_bit(zero, got, i); i < end;
+			     i += ret) {
+				ret = mram_load_clear(addr + (i << PAGE_SHIFT),
+						      min_t(unsigned long,
+							    end - i, MRAM_BATCH),
+						      pass->batch);
 				if (ret < 0) {
-					mram_pages_put(pages + end, got - end);
 					*done += i;
 					return ret;
 				}
+				cond_resched();
 			}
 		}
 		cond_resched();
@@ -179,6 +184,7 @@ static void mram_load_run(struct mram_pass *pass)
 			mram_pass_fail(pass, pass->error, max(base, start));
 			break;
 		}
+		pass->check = true;
 		mram_chunk_read(pass->need, pass->region->file, base, nr,
 				start, end);
 		mram_load_read(pass, base);

@@ -31,6 +31,8 @@
 #include <linux/xarray.h>
 #include <uapi/linux/mapped_ram.h>
 
+#include "runs.h"
+
 #define MRAM_MAX_REGIONS	1024U
 #define MRAM_MAX_REGION_PAGES	(1UL << 32)
 #define MRAM_MAX_PAGE_SHIFT	21
@@ -52,6 +54,7 @@ struct mram_pins;
  * @data: what holds the data: on a stacked file system the lower one's
  * @load: attached for reading
  * @block: a block device
+ * @bios: a block device that takes bios
  * @stable: pages must not change while they are written
  * @mem_align: what direct I/O wants of memory
  * @offset_align: what it wants of offsets and lengths
@@ -64,6 +67,7 @@ struct mram_image {
 	struct inode *data;
 	bool load;
 	bool block;
+	bool bios;
 	bool stable;
 	u32 mem_align;
 	u32 offset_align;
@@ -182,28 +186,36 @@ int mram_image_fits(const struct mram_image *image,
 bool mram_image_ends_before(const struct mram_image *image, loff_t pos);
 bool mram_image_uncache(const struct mram_image *image, loff_t pos,
 			loff_t end);
+void mram_image_iocb(const struct mram_image *image, struct kiocb *iocb);
 ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
-		      struct iov_iter *iter, loff_t pos);
-void mram_image_rw_done(struct kiocb *iocb);
+		      struct iov_iter *iter, bool check);
+bool mram_image_takes_bio(const struct mram_image *image, loff_t pos,
+			  size_t length);
 
 /* pages.c */
 long mram_gup_result(long ret);
-long mram_pages_get(unsigned long addr, unsigned long nr, struct page **pages);
+long mram_pages_fault(unsigned long addr, unsigned long nr,
+		      struct page **pages);
+long mram_pages_get(unsigned long addr, unsigned long nr,
+		    struct mram_run *runs, struct page **batch);
 unsigned long mram_pages_get_present(unsigned long addr, unsigned long nr,
-				     struct page **pages);
-void mram_pages_put(struct page **pages, unsigned long nr);
+				     struct mram_run *runs,
+				     struct page **batch);
+void mram_pages_put(struct mram_run *runs, unsigned long nr);
+void mram_pages_split(struct mram_run *runs, unsigned long nr);
+void mram_pages_keep(struct mram_run *runs, unsigned long nr,
+		     const unsigned long *keep, unsigned long first);
+void mram_runs_make(struct mram_run *runs, struct page **pages,
+		    unsigned long nr);
+void mram_page_run_get(struct page *page, unsigned long nr);
 void mram_page_run_put(struct page *page, unsigned long nr);
-bool mram_page_is_zero(struct page *page);
-
-/* probe.c */
-long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
-		bool *absent);
 
 /* pins.c */
 struct mram_pins *mram_pins_new(struct mm_struct *mm, unsigned long addr,
 				unsigned long nr);
 void mram_pins_free(struct mram_pins *pins);
 unsigned long mram_pins_get(struct mram_pins *pins, unsigned long addr,
-			    unsigned long nr, struct page **pages);
+			    unsigned long nr, struct mram_run *runs,
+			    struct page **batch);
 
 #endif /* MRAM_MAPPED_RAM_H */

@@ -10,11 +10,11 @@
  * while it is written to the image was read after its dirty bit was claimed,
  * and whoever changes the memory makes it dirty again.
  */
-#include <linux/highmem.h>
 #include <linux/mm.h>
-#include <linux/string.h>
+#include <linux/page_ref.h>
 
 #include "compat.h"
+#include "look.h"
 #include "mapped_ram.h"
 
 /* What to tell userspace when getting pages returned @ret. */
@@ -27,11 +27,35 @@ long mram_gup_result(long ret)
 	return ret;
 }
 
+/* The runs that @nr pages make. */
+void mram_runs_make(struct mram_run *runs, struct page **pages,
+		    unsigned long nr)
+{
+	unsigned long i, n;
+
+	for (; nr; nr -= n, pages += n, runs += n) {
+		for (n = 1; n < nr && pages[n] == pages[n - 1] + 1; n++)
+			;
+		/*
+		 * Device memory of different owners must not be mixed. It
+		 * comes in larger blocks than a batch, so it is at an end.
+		 */
+		if (unlikely(is_zone_device_page(pages[0]) ||
+			     is_zone_device_page(pages[n - 1]))) {
+			for (i = 0; i < n; i++)
+				runs[i] = (struct mram_run){ pages[i], 1 };
+		} else {
+			*runs = (struct mram_run){ pages[0], n };
+		}
+	}
+}
+
 /**
  * mram_pages_get_present() - get pages for reading if they are in memory
  * @addr: page-aligned, in the current address space
  * @nr: how many pages
- * @pages: filled in
+ * @runs: filled in
+ * @batch: room for MRAM_BATCH pages
  *
  * Only the lockless walk: what goes further would fault hugetlb pages in, even
  * with FOLL_NOFAULT (6.1), and costs more than mram_probe().
@@ -39,14 +63,39 @@ long mram_gup_result(long ret)
  * Return: how many of the first pages, maybe 0, were there.
  */
 unsigned long mram_pages_get_present(unsigned long addr, unsigned long nr,
-				     struct page **pages)
+				     struct mram_run *runs,
+				     struct page **batch)
 {
-	return max(get_user_pages_fast_only(addr, nr, 0, pages), 0);
+	unsigned long done = 0;
+	int want, got;
+
+	/* The walk must never be asked for no page at all: it would not end. */
+	while (done < nr) {
+		want = min_t(unsigned long, nr - done, MRAM_BATCH);
+		got = get_user_pages_fast_only(addr + (done << PAGE_SHIFT),
+					       want, 0, batch);
+		if (got <= 0)
+			break;
+		mram_runs_make(runs + done, batch, got);
+		done += got;
+		if (got < want)
+			break;
+	}
+	return done;
 }
 
-/* Get pages for reading, faulting them in; that may wait for a userfaultfd. */
-static long mram_pages_fault(unsigned long addr, unsigned long nr,
-			     struct page **pages)
+/**
+ * mram_pages_fault() - get pages for reading, faulting them in
+ * @addr: page-aligned, in the current address space
+ * @nr: how many pages, not 0
+ * @pages: filled in
+ *
+ * That may wait for a userfaultfd.
+ *
+ * Return: how many of the first pages, at least 1, were got, or an errno.
+ */
+long mram_pages_fault(unsigned long addr, unsigned long nr,
+		      struct page **pages)
 {
 	long got = get_user_pages_unlocked(addr, nr, pages,
 					   MRAM_GUP_INTERRUPTIBLE);
@@ -62,18 +111,20 @@ static long mram_pages_fault(unsigned long addr, unsigned long nr,
  * mram_pages_get() - get pages for reading
  * @addr: page-aligned, in the current address space
  * @nr: how many pages, not 0
- * @pages: filled in; NULL stands for a page that is absent and reads as zero
+ * @runs: filled in
+ * @batch: room for MRAM_BATCH pages
  *
- * Return: for how many pages, at least 1, @pages was filled in. -EFAULT when
+ * Return: for how many pages, at least 1, @runs was filled in. -EFAULT when
  * the first one is not mapped or not readable, -EINTR.
  */
-long mram_pages_get(unsigned long addr, unsigned long nr, struct page **pages)
+long mram_pages_get(unsigned long addr, unsigned long nr,
+		    struct mram_run *runs, struct page **batch)
 {
 	bool absent;
 	long got;
 
 	/* The usual case: all there. */
-	got = mram_pages_get_present(addr, nr, pages);
+	got = mram_pages_get_present(addr, nr, runs, batch);
 	if (got)
 		return got;
 
@@ -81,32 +132,83 @@ long mram_pages_get(unsigned long addr, unsigned long nr, struct page **pages)
 	if (got < 0)
 		return got;
 	if (absent) {
-		memset(pages, 0, got * sizeof(*pages));
+		*runs = (struct mram_run){ NULL, got };
 		return got;
 	}
-	return mram_pages_fault(addr, got, pages);
+	got = mram_pages_fault(addr, min_t(unsigned long, got, MRAM_BATCH),
+			       batch);
+	if (got > 0)
+		mram_runs_make(runs, batch, got);
+	return got;
 }
 
-/* Give references back; NULLs are passed over. */
-void mram_pages_put(struct page **pages, unsigned long nr)
+/* Give the references to the first @nr pages back; NULLs are passed over. */
+void mram_pages_put(struct mram_run *runs, unsigned long nr)
 {
 	unsigned long i, n;
-	struct folio *folio;
 
 	for (i = 0; i < nr; i += n) {
-		n = 1;
-		if (!pages[i])
-			continue;
-		if (is_zone_device_page(pages[i])) {
-			put_page(pages[i]);
-			continue;
+		n = mram_run_cut(&runs[i], nr - i);
+		if (runs[i].page)
+			mram_page_run_put(runs[i].page, n);
+	}
+}
+
+/* Make a run start at page @nr, which lies in or behind runs from @runs on. */
+void mram_pages_split(struct mram_run *runs, unsigned long nr)
+{
+	unsigned long i;
+
+	for (i = 0; i < nr; )
+		i += mram_run_cut(&runs[i], nr - i);
+}
+
+/**
+ * mram_pages_keep() - give the references to all but some of the pages back
+ * @runs: the pages, whole runs, none of them absent
+ * @nr: how many pages
+ * @keep: a bitmap of those to keep
+ * @first: the bit of the first page
+ */
+void mram_pages_keep(struct mram_run *runs, unsigned long nr,
+		     const unsigned long *keep, unsigned long first)
+{
+	unsigned long end = first + nr, next, pos, start, n;
+	struct page *page;
+
+	for (pos = first; pos < end; pos = next) {
+		page = runs[pos - first].page;
+		start = pos;
+		next = pos + runs[pos - first].nr;
+		while (pos < next) {
+			n = find_next_bit(keep, next, pos) - pos;
+			if (n)
+				mram_page_run_put(page + (pos - start), n);
+			pos += n;
+			if (pos == next)
+				break;
+			n = find_next_zero_bit(keep, next, pos) - pos;
+			runs[pos - first] = (struct mram_run){
+				page + (pos - start), n };
+			pos += n;
 		}
-		/* One atomic operation for what lies in one folio. */
-		folio = page_folio(pages[i]);
-		while (i + n < nr && pages[i + n] &&
-		       page_folio(pages[i + n]) == folio)
-			n++;
-		folio_put_refs(folio, n);
+	}
+}
+
+/*
+ * Take references to @nr pages in a row whose folios are held already; put_
+ * gives them back.
+ */
+void mram_page_run_get(struct page *page, unsigned long nr)
+{
+	struct folio *folio;
+	unsigned long n;
+
+	for (; nr; nr -= n, page += n) {
+		folio = page_folio(page);
+		n = min(nr, folio_nr_pages(folio) -
+			    (unsigned long)folio_page_idx(folio, page));
+		folio_ref_add(folio, n);
 	}
 }
 
@@ -127,18 +229,4 @@ void mram_page_run_put(struct page *page, unsigned long nr)
 			    (unsigned long)folio_page_idx(folio, page));
 		folio_put_refs(folio, n);
 	}
-}
-
-/* Whether a page holds nothing but zeroes now. */
-bool mram_page_is_zero(struct page *page)
-{
-	void *addr;
-	bool zero;
-
-	if (is_zero_pfn(page_to_pfn(page)))
-		return true;
-	addr = kmap_local_page(page);
-	zero = !memchr_inv(addr, 0, PAGE_SIZE);
-	kunmap_local(addr);
-	return zero;
 }

@@ -105,9 +105,8 @@ struct mram_pass *mram_pass_begin(struct mram_session *s,
 	pass->args = *args;
 	pass->error_page = MAPPED_RAM_NO_PAGE;
 	INIT_LIST_HEAD(&pass->free);
-	INIT_LIST_HEAD(&pass->done);
-	spin_lock_init(&pass->lock);
-	init_waitqueue_head(&pass->wait);
+	init_llist_head(&pass->done);
+	pass->task = current;
 
 	ret = mram_pass_attach(pass);
 	if (ret)
@@ -148,7 +147,7 @@ int mram_pass_end(struct mram_pass *pass)
 	mram_range_unlock(pass->region, &pass->range);
 	mram_window_free(pass);
 	mram_pass_detach(pass);
-	kfree(pass);
+	kfree_rcu(pass, rcu);
 	return ret;
 }
 

@@ -16,6 +16,7 @@
  * - anything else, and memory whose missing pages a userfaultfd supplies: not
  *   absent. It must be faulted in to be known.
  */
+#include <linux/bitmap.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
@@ -23,7 +24,26 @@
 #include <linux/userfaultfd_k.h>
 
 #include "compat.h"
+#include "look.h"
 #include "mapped_ram.h"
+
+/*
+ * Where the answer goes.
+ * @map: a bit for each page, set for absent ones
+ * @base: the address of bit 0; may lie before the first page asked for
+ */
+struct mram_absent {
+	unsigned long *map;
+	unsigned long base;
+};
+
+/* Pages from @addr to @end are absent. */
+static void mram_absent_set(const struct mram_absent *absent,
+			    unsigned long addr, unsigned long end)
+{
+	bitmap_set(absent->map, (addr - absent->base) >> PAGE_SHIFT,
+		   (end - addr) >> PAGE_SHIFT);
+}
 
 static unsigned long mram_block_end(unsigned long addr, unsigned long end,
 				    unsigned long size)
@@ -42,7 +62,51 @@ static bool mram_pte_empty(pte_t pte)
 }
 
 /*
- * The entries of one page table, as far as they are all empty or all not.
+ * Whether MRAM_PTES entries in a row are all empty. Page tables are full of
+ * nothing; where an empty entry is one without certain bits, one test does for
+ * many.
+ */
+#ifdef CONFIG_X86_64
+#define MRAM_PTES	16
+
+/* Not pte_val(), which is a paravirtual call; pte_none() avoids it, too. */
+static __always_inline pteval_t mram_ptes_any(const pte_t *pte)
+{
+	return READ_ONCE(pte[0].pte) | READ_ONCE(pte[1].pte) |
+	       READ_ONCE(pte[2].pte) | READ_ONCE(pte[3].pte);
+}
+
+static __always_inline bool mram_ptes_none(const pte_t *pte)
+{
+	return pte_none(native_make_pte(mram_ptes_any(pte) |
+					mram_ptes_any(pte + 4) |
+					mram_ptes_any(pte + 8) |
+					mram_ptes_any(pte + 12)));
+}
+#else
+#define MRAM_PTES	1
+
+static inline bool mram_ptes_none(const pte_t *pte)
+{
+	return false;
+}
+#endif
+
+/* Where the entries from @pte on, which is empty, end to be so. */
+static pte_t *mram_pte_skip(pte_t *pte, pte_t *end)
+{
+	do {
+		pte++;
+		if (!IS_ALIGNED((unsigned long)pte, MRAM_PTES * sizeof(*pte)))
+			continue;
+		while (end - pte >= MRAM_PTES && mram_ptes_none(pte))
+			pte += MRAM_PTES;
+	} while (pte < end && mram_pte_empty(ptep_get(pte)));
+	return pte;
+}
+
+/*
+ * The entries of one page table.
  *
  * Under the table's lock: whoever replaces an entry, to unmap, migrate or
  * write-protect the page, clears it for a moment, but holds the lock.
@@ -51,10 +115,12 @@ static bool mram_pte_empty(pte_t pte)
  */
 static unsigned long mram_walk_ptes(struct mm_struct *mm, pmd_t *pmdp,
 				    pmd_t pmd, unsigned long addr,
-				    unsigned long end, bool *empty)
+				    unsigned long end,
+				    const struct mram_absent *absent)
 {
+	pte_t *first, *last, *pte, *next;
+	unsigned long start = addr;
 	spinlock_t *ptl;
-	pte_t *pte;
 
 	/* Keeps the table from being freed, though not from being removed. */
 	rcu_read_lock();
@@ -62,12 +128,17 @@ static unsigned long mram_walk_ptes(struct mm_struct *mm, pmd_t *pmdp,
 	spin_lock(ptl);
 	if (!pmd_same(pmd, READ_ONCE(*pmdp)))
 		goto out;
-	pte = pte_offset_kernel(&pmd, addr);
-	*empty = mram_pte_empty(ptep_get(pte));
-	do {
-		addr += PAGE_SIZE;
-		pte++;
-	} while (addr < end && mram_pte_empty(ptep_get(pte)) == *empty);
+	first = pte_offset_kernel(&pmd, addr);
+	last = first + ((end - addr) >> PAGE_SHIFT);
+	for (pte = first; pte < last; pte = next) {
+		next = pte + 1;
+		if (!mram_pte_empty(ptep_get(pte)))
+			continue;
+		next = mram_pte_skip(pte, last);
+		mram_absent_set(absent, start + ((pte - first) << PAGE_SHIFT),
+				start + ((next - first) << PAGE_SHIFT));
+	}
+	addr = end;
 out:
 	spin_unlock(ptl);
 	rcu_read_unlock();
@@ -77,7 +148,7 @@ out:
 /* One step of the walk, from a page middle directory's entry on. */
 static unsigned long mram_walk_pmd(struct mm_struct *mm, pmd_t *pmdp,
 				   unsigned long addr, unsigned long end,
-				   bool *empty)
+				   const struct mram_absent *absent)
 {
 	spinlock_t *ptl;
 	pmd_t pmd;
@@ -88,70 +159,97 @@ static unsigned long mram_walk_pmd(struct mm_struct *mm, pmd_t *pmdp,
 	spin_unlock(ptl);
 
 	end = mram_block_end(addr, end, PMD_SIZE);
-	*empty = pmd_none(pmd);
-	/* Huge pages that are swapped out or migrate are not present. */
-	if (*empty || !pmd_present(pmd) || pmd_leaf(pmd))
+	if (pmd_none(pmd)) {
+		mram_absent_set(absent, addr, end);
 		return end;
-	return mram_walk_ptes(mm, pmdp, pmd, addr, end, empty);
+	}
+	/* Huge pages that are swapped out or migrate are not present. */
+	if (!pmd_present(pmd) || pmd_leaf(pmd))
+		return end;
+	return mram_walk_ptes(mm, pmdp, pmd, addr, end, absent);
 }
 
 /*
- * One step of the walk: how far from @addr on, at most to @end, page table
- * entries are all empty or all not. The caller has mmap_lock and a VMA there,
- * so that tables above the lowest are not freed.
+ * One step of the walk. The caller has mmap_lock and a VMA there, so that
+ * tables above the lowest are not freed.
+ *
+ * Return: how far from @addr on, at most to @end; maybe not at all.
  */
 static unsigned long mram_walk_step(struct mm_struct *mm, unsigned long addr,
-				    unsigned long end, bool *empty)
+				    unsigned long end,
+				    const struct mram_absent *absent)
 {
 	pgd_t *pgd = pgd_offset(mm, addr);
 	p4d_t *p4d;
 	pud_t *pudp, pud;
 
-	*empty = true;
-	if (pgd_none(READ_ONCE(*pgd)))
-		return mram_block_end(addr, end, PGDIR_SIZE);
+	if (pgd_none(READ_ONCE(*pgd))) {
+		end = mram_block_end(addr, end, PGDIR_SIZE);
+		goto empty;
+	}
 	p4d = p4d_offset(pgd, addr);
-	if (p4d_none(READ_ONCE(*p4d)))
-		return mram_block_end(addr, end, P4D_SIZE);
+	if (p4d_none(READ_ONCE(*p4d))) {
+		end = mram_block_end(addr, end, P4D_SIZE);
+		goto empty;
+	}
 	pudp = pud_offset(p4d, addr);
 	/* The lock under which huge pages of this size come and go. */
 	spin_lock(&mm->page_table_lock);
 	pud = READ_ONCE(*pudp);
 	spin_unlock(&mm->page_table_lock);
-	if (pud_none(pud))
-		return mram_block_end(addr, end, PUD_SIZE);
-	*empty = false;
-	if (!pud_present(pud) || pud_leaf(pud))
-		return mram_block_end(addr, end, PUD_SIZE);
-	return mram_walk_pmd(mm, pmd_offset(pudp, addr), addr, end, empty);
+	if (!pud_none(pud) && pud_present(pud) && !pud_leaf(pud))
+		return mram_walk_pmd(mm, pmd_offset(pudp, addr), addr, end,
+				     absent);
+	end = mram_block_end(addr, end, PUD_SIZE);
+	if (!pud_none(pud))
+		return end;
+empty:
+	mram_absent_set(absent, addr, end);
+	return end;
 }
 
-/* How far from @addr on page table entries are all empty, or all not. */
-static unsigned long mram_walk(struct mm_struct *mm, unsigned long addr,
-			       unsigned long end, bool *empty)
+/* What has no page table entry. */
+static void mram_walk(struct mm_struct *mm, unsigned long addr,
+		      unsigned long end, const struct mram_absent *absent)
 {
-	unsigned long start = addr, next;
-	bool same;
-
-	while (addr < end) {
-		next = mram_walk_step(mm, addr, end, &same);
-		if (addr == start)
-			*empty = same;
-		else if (same != *empty)
-			break;
-		addr = next;
-	}
-	return addr;
+	while (addr < end)
+		addr = mram_walk_step(mm, addr, end, absent);
 }
 
-/* How far from @addr on the mapped file holds nothing at all, or something. */
-static unsigned long mram_walk_file(struct vm_area_struct *vma,
-				    unsigned long addr, unsigned long end,
-				    bool *empty)
+/* The first index from @index on, at most @end, that holds nothing. */
+static unsigned long mram_skip_entries(struct xarray *xa, unsigned long index,
+				       unsigned long end)
+{
+	XA_STATE(xas, xa, index);
+	void *entry;
+
+	rcu_read_lock();
+	entry = xas_load(&xas);
+	while (entry && index < end) {
+		if (xa_is_retry(entry)) {
+			xas_reset(&xas);
+			entry = xas_load(&xas);
+		} else if (!xas_not_node(xas.xa_node) && xas.xa_node->shift) {
+			/* An entry for many indices. */
+			index |= (1UL << xas.xa_node->shift) - 1;
+			xas_set(&xas, ++index);
+			entry = xas_load(&xas);
+		} else {
+			index++;
+			entry = xas_next(&xas);
+		}
+	}
+	rcu_read_unlock();
+	return min(index, end);
+}
+
+/* Holes of the mapped file; in a private mapping those without a copy. */
+static void mram_walk_file(struct vm_area_struct *vma, unsigned long addr,
+			   unsigned long end, const struct mram_absent *absent)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 	unsigned int shift = PAGE_SHIFT;
-	unsigned long base, size, first, last, index;
+	unsigned long base, size, index, next, last, hole;
 
 	if (is_vm_hugetlb_page(vma))
 		shift = mram_hugetlb_index_shift(vma);
@@ -159,26 +257,27 @@ static unsigned long mram_walk_file(struct vm_area_struct *vma,
 	base = (vma->vm_pgoff << PAGE_SHIFT) - vma->vm_start;
 	/* Behind its end nothing can be read, which is not a hole. */
 	size = PAGE_ALIGN(i_size_read(mapping->host));
-	if (base + addr >= size) {
-		*empty = false;
-		return end;
-	}
+	if (base + addr >= size)
+		return;
 	end = min(base + end, size) - base;
-	first = (base + addr) >> shift;
 	last = (base + end - 1) >> shift;
 
-	index = first;
-	*empty = !xa_find(&mapping->i_pages, &index, last, XA_PRESENT) ||
-		 index > first;
-	if (!*empty) {
-		/* Up to the next hole. Entries may be larger than one index. */
-		for (index = first + 1; index <= last; index++)
-			if (!xa_load(&mapping->i_pages, index))
-				break;
-	} else if (index <= first) {
-		index = last + 1;
+	for (index = (base + addr) >> shift; index <= last; index = next) {
+		next = index;
+		if (!xa_find(&mapping->i_pages, &next, last, XA_PRESENT))
+			next = last + 1;
+		if (next > index) {
+			hole = min(end, (next << shift) - base);
+			addr = max(addr, (index << shift) - base);
+			if (vma->vm_flags & VM_SHARED)
+				mram_absent_set(absent, addr, hole);
+			else
+				mram_walk(vma->vm_mm, addr, hole, absent);
+		}
+		if (next <= last)
+			next = mram_skip_entries(&mapping->i_pages, next,
+						 last + 1);
 	}
-	return index > last ? end : (index << shift) - base;
 }
 
 static bool mram_is_memory_file(struct vm_area_struct *vma)
@@ -193,48 +292,41 @@ static bool mram_is_memory_file(struct vm_area_struct *vma)
 	       (S_ISREG(inode->i_mode) && inode->i_sb->s_magic == TMPFS_MAGIC);
 }
 
-static unsigned long mram_probe_vma(struct vm_area_struct *vma,
-				    unsigned long addr, unsigned long end,
-				    bool *absent)
+static void mram_probe_vma(struct vm_area_struct *vma, unsigned long addr,
+			   unsigned long end, const struct mram_absent *absent)
 {
-	bool empty;
-
 	if (!(vma->vm_flags & VM_READ) || vma->vm_flags & (VM_IO | VM_PFNMAP) ||
-	    userfaultfd_missing(vma)) {
-		*absent = false;
-		return end;
-	}
+	    userfaultfd_missing(vma))
+		return;
 	if (vma_is_anonymous(vma))
-		return mram_walk(vma->vm_mm, addr, end, absent);
-	if (!vma->vm_file || !mram_is_memory_file(vma)) {
-		*absent = false;
-		return end;
-	}
-	end = mram_walk_file(vma, addr, end, absent);
-	if (!*absent || vma->vm_flags & VM_SHARED)
-		return end;
-	/* A hole of the file, but privately mapped: maybe with a copy. */
-	end = mram_walk(vma->vm_mm, addr, end, &empty);
-	*absent = empty;
-	return end;
+		mram_walk(vma->vm_mm, addr, end, absent);
+	else if (vma->vm_file && mram_is_memory_file(vma))
+		mram_walk_file(vma, addr, end, absent);
 }
 
 /**
- * mram_probe() - whether pages are absent
+ * mram_probe_map() - which pages are absent
  * @mm: the address space
  * @addr: page-aligned
  * @nr: how many pages, not 0
- * @absent: true when nothing holds them and they read as zero; false when they
- *          must be faulted in
+ * @absent: bitmap; the bits of pages that nothing holds, and that read as zero,
+ *          get set; others stay
+ * @first: the bit of the first page
  *
- * The answer holds for the moment at which it is given.
+ * The answer holds for the moment at which it is given. It costs by what is
+ * there: page tables and stretches of a file that do not exist are passed over
+ * in one step.
  *
  * Return: for how many pages, at least 1, @absent is the answer. -EFAULT when
  * nothing is mapped at @addr, -EINTR.
  */
-long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
-		bool *absent)
+long mram_probe_map(struct mm_struct *mm, unsigned long addr, unsigned long nr,
+		    unsigned long *absent, unsigned long first)
 {
+	struct mram_absent to = {
+		.map = absent,
+		.base = addr - (first << PAGE_SHIFT),
+	};
 	unsigned long end = addr + (nr << PAGE_SHIFT);
 	struct vm_area_struct *vma;
 
@@ -245,7 +337,41 @@ long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
 		mmap_read_unlock(mm);
 		return -EFAULT;
 	}
-	end = mram_probe_vma(vma, addr, min(end, vma->vm_end), absent);
+	end = min(end, vma->vm_end);
+	mram_probe_vma(vma, addr, end, &to);
 	mmap_read_unlock(mm);
 	return (end - addr) >> PAGE_SHIFT;
+}
+
+/**
+ * mram_probe() - whether pages are absent
+ * @mm: the address space
+ * @addr: page-aligned
+ * @nr: how many pages, not 0; more than MRAM_CHUNK_PAGES are not looked at
+ * @absent: true when nothing holds them and they read as zero; false when they
+ *          must be faulted in
+ *
+ * Return: for how many pages, at least 1, @absent is the answer, else as
+ * mram_probe_map().
+ */
+long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
+		bool *absent)
+{
+	DECLARE_BITMAP(map, MRAM_CHUNK_PAGES);
+	unsigned long n, end;
+	long got;
+
+	/* A run is often short, so there is a first look not far ahead. */
+	nr = min_t(unsigned long, nr, MRAM_CHUNK_PAGES);
+	for (n = min_t(unsigned long, nr, BITS_PER_LONG);; n = nr) {
+		bitmap_zero(map, n);
+		got = mram_probe_map(mm, addr, n, map, 0);
+		if (got < 0)
+			return got;
+		*absent = test_bit(0, map);
+		end = *absent ? find_first_zero_bit(map, got) :
+				find_first_bit(map, got);
+		if (end < n || n == nr)
+			return end;
+	}
 }

@@ -2,10 +2,10 @@
 /*
  * SAVE: one pass over the dirty pages of a range.
  *
- * A chunk at a time: claim the dirty bits, get the pages, sort out the zero
- * ones, plan extents, write them through the window. A claim ends in exactly
+ * A chunk at a time: claim the dirty bits, sort out the zero pages, get the
+ * others, plan extents, write them through the window. A claim ends in exactly
  * one of three ways: the page is written and its file bit set (io_done), it is
- * zero and its file bit clear (mram_save_get), or the dirty bit is set again
+ * zero and its file bit clear (mram_save_look), or the dirty bit is set again
  * (io_done, mram_save_give_back).
  *
  * While a chunk is worked on, of its pages
@@ -13,11 +13,17 @@
  *   @zero  are claimed and zero,
  *   @join  are clean and in the image, so that they may bridge.
  */
-#include <linux/highmem.h>
-
 #include "bits.h"
+#include "look.h"
 #include "plan.h"
 #include "transfer.h"
+#include "zero.h"
+
+/*
+ * From how many needed pages among 64 on all are got: a page more costs tens
+ * of instructions, another call to get one hundreds.
+ */
+#define MRAM_SAVE_MANY	10
 
 static void mram_save_io_done(struct mram_pass *pass, struct mram_io *io,
 			      unsigned long good)
@@ -43,87 +49,227 @@ static void mram_save_give_back(struct mram_pass *pass, unsigned long base,
 {
 	unsigned long *back = pass->join;
 
+	/* As a rule there are none. */
+	if (find_next_bit(pass->need, pass->chunk_pages, page) >=
+	    pass->chunk_pages)
+		return;
 	bitmap_copy(back, pass->need, pass->chunk_pages);
 	bitmap_clear(back, 0, page);
 	mram_chunk_set(pass->region->dirty, back, base, pass->chunk_pages);
 	bitmap_clear(pass->need, page, pass->chunk_pages - page);
 }
 
-/*
- * Sort out a format page that was got: put its pages back if they are zero,
- * else fill its absent parts in.
- */
-static void mram_save_classify(struct mram_pass *pass, unsigned long page)
+/* Page @page of the chunk cannot be saved, and what follows is not tried. */
+static int mram_save_fail(struct mram_pass *pass, unsigned long base,
+			  unsigned long page, int error)
 {
-	struct page **pages = pass->pages + (page << pass->sub_shift);
-	unsigned long i, nr = 1UL << pass->sub_shift;
-
-	for (i = 0; i < nr; i++)
-		if (pages[i] && !mram_page_is_zero(pages[i]))
-			break;
-	if (i == nr) {
-		mram_pages_put(pages, nr);
-		__set_bit(page, pass->zero);
-		return;
-	}
-	for (i = 0; i < nr; i++) {
-		if (pages[i])
-			continue;
-		pages[i] = ZERO_PAGE(0);
-		get_page(pages[i]);
-	}
+	mram_pass_fail(pass, error, error == -EINTR ?
+		       MAPPED_RAM_NO_PAGE : base + page);
+	mram_save_give_back(pass, base, page);
+	return error;
 }
 
-/* Get the pages of a run of needed pages, [@page, @end) of the chunk. */
-static int mram_save_get_run(struct mram_pass *pass, unsigned long base,
-			     unsigned long page, unsigned long end)
+/* What came out of a look at format pages of several kernel pages each. */
+static void mram_save_look_done(struct mram_pass *pass, unsigned long page,
+				unsigned long end)
 {
 	unsigned int shift = pass->sub_shift;
-	unsigned long i = page << shift, last = end << shift;
+	unsigned long next = (page + 1) << shift;
+
+	for (; page < end; page++, next += 1UL << shift)
+		if (find_next_zero_bit(pass->look, next, page << shift) >= next)
+			__set_bit(page, pass->zero);
+}
+
+/* Find the zero pages of a run of needed pages, [@page, @end) of the chunk. */
+static int mram_save_look_run(struct mram_pass *pass, unsigned long base,
+			      unsigned long page, unsigned long end)
+{
+	unsigned int shift = pass->sub_shift;
+	unsigned long *zero = shift ? pass->look : pass->zero;
 	unsigned long addr = mram_pass_addr(pass, base);
+	unsigned long i = page << shift, last = end << shift;
+	int ret = 0;
 	long got;
 
 	while (i < last) {
-		got = 0;
-		if (pass->region->pins)
-			got = mram_pins_get(pass->region->pins,
-					    addr + (i << PAGE_SHIFT), last - i,
-					    pass->pages + i);
-		if (!got)
-			got = mram_pages_get(addr + (i << PAGE_SHIFT), last - i,
-					     pass->pages + i);
+		got = mram_look(addr + (i << PAGE_SHIFT), last - i, zero, i,
+				&pass->doubt);
 		if (got < 0) {
-			page = i >> shift;
-			mram_pages_put(pass->pages + (page << shift),
-				       i - (page << shift));
-			mram_pass_fail(pass, got, got == -EINTR ?
-				       MAPPED_RAM_NO_PAGE : base + page);
-			mram_save_give_back(pass, base, page);
-			return got;
+			end = i >> shift;
+			ret = mram_save_fail(pass, base, end, got);
+			break;
 		}
-		for (; page < (i + got) >> shift; page++)
-			mram_save_classify(pass, page);
 		i += got;
 		cond_resched();
 	}
-	return 0;
+	if (shift)
+		mram_save_look_done(pass, page, end);
+	return ret;
 }
 
-/* Get the pages of the chunk's claimed pages and sort them out. */
-static void mram_save_get(struct mram_pass *pass, unsigned long base)
+/*
+ * Where needed pages are scattered, they are looked at a word of the bitmap at
+ * a time, as long as all are there. Return: the first page not looked at.
+ */
+static unsigned long mram_save_look_word(struct mram_pass *pass,
+					 unsigned long base, unsigned long page)
+{
+	unsigned long w = page / BITS_PER_LONG, addr;
+	unsigned long need = pass->need[w] & BITMAP_FIRST_WORD_MASK(page);
+	unsigned int n;
+	u64 zero;
+
+	if (pass->doubt || pass->sub_shift || need == ~0UL ||
+	    BITS_PER_LONG != 64)
+		return page;
+	addr = mram_pass_addr(pass, base + w * BITS_PER_LONG);
+	n = mram_zero_scan_user_mask(addr, need, &zero);
+	pass->zero[w] |= zero;
+	return w * BITS_PER_LONG + n;
+}
+
+/*
+ * Sort the zero pages out of the chunk's claimed pages.
+ *
+ * Return: whether others are left.
+ */
+static bool mram_save_look(struct mram_pass *pass, unsigned long base)
 {
 	unsigned long nr = pass->chunk_pages, page, end;
 
-	bitmap_zero(pass->zero, nr);
+	mram_chunk_zero(pass->zero, nr);
+	if (pass->sub_shift)
+		mram_chunk_zero(pass->look, nr << pass->sub_shift);
 	for (page = find_first_bit(pass->need, nr); page < nr;
 	     page = find_next_bit(pass->need, nr, end)) {
+		end = mram_save_look_word(pass, base, page);
+		if (end > page)
+			continue;
 		end = find_next_zero_bit(pass->need, nr, page);
-		if (mram_save_get_run(pass, base, page, end))
+		if (mram_save_look_run(pass, base, page, end))
 			break;
 	}
-	bitmap_andnot(pass->need, pass->need, pass->zero, nr);
-	mram_chunk_clear(pass->region->file, pass->zero, base, nr);
-	pass->zeroes += bitmap_weight(pass->zero, nr);
+	return mram_chunk_settle(pass->zero, pass->need, pass->region->file,
+				 base, nr, &pass->zeroes);
+}
+
+/* Absent parts of larger pages, or gone since the look: written as zeroes. */
+static void mram_save_fill(struct mram_run *runs, unsigned long nr)
+{
+	unsigned long i;
+
+	for (i = 0; i < nr; i += runs[i].nr) {
+		if (runs[i].page)
+			continue;
+		mram_run_cut(&runs[i], 1);
+		runs[i].page = ZERO_PAGE(0);
+		get_page(runs[i].page);
+	}
+}
+
+/*
+ * Get those of the chunk's pages [@page, @end) that are in memory. Return: how
+ * many kernel pages from the first on.
+ */
+static unsigned long mram_save_get_present(struct mram_pass *pass,
+					   unsigned long base,
+					   unsigned long page,
+					   unsigned long end)
+{
+	unsigned int shift = pass->sub_shift;
+	unsigned long addr = mram_pass_addr(pass, base + page);
+	unsigned long nr = (end - page) << shift, done, got;
+	struct mram_run *runs = &pass->runs[page << shift];
+
+	if (!pass->region->pins)
+		return mram_pages_get_present(addr, nr, runs, pass->batch);
+	for (done = 0; done < nr; done += got) {
+		got = mram_pins_get(pass->region->pins,
+				    addr + (done << PAGE_SHIFT), nr - done,
+				    &runs[done], pass->batch);
+		if (!got)
+			break;
+	}
+	return done;
+}
+
+/*
+ * Get the pages of a run of needed pages, [*@page, @end) of the chunk. On
+ * failure *@page is the one that could not be got.
+ */
+static int mram_save_get_run(struct mram_pass *pass, unsigned long base,
+			     unsigned long *page, unsigned long end)
+{
+	unsigned int shift = pass->sub_shift;
+	unsigned long first = *page << shift, last = end << shift, i;
+	unsigned long addr = mram_pass_addr(pass, base);
+	long got;
+
+	i = first + mram_save_get_present(pass, base, *page, end);
+	for (; i < last; i += got) {
+		got = mram_pages_get(addr + (i << PAGE_SHIFT), last - i,
+				     &pass->runs[i], pass->batch);
+		if (got < 0) {
+			/* Of the page that failed, a part was got. */
+			*page = i >> shift;
+			last = *page << shift;
+			mram_pages_split(&pass->runs[first], last - first);
+			mram_pages_put(&pass->runs[last], i - last);
+			return got;
+		}
+		mram_save_fill(&pass->runs[i], got);
+	}
+	*page = end;
+	return 0;
+}
+
+/*
+ * Where many pages of a word of the bitmap are needed, but not all, it is
+ * cheaper to get all that lie between and to give the others back at once.
+ *
+ * Return: the first page that must be got otherwise, which may be @page.
+ */
+static unsigned long mram_save_get_word(struct mram_pass *pass,
+					unsigned long base, unsigned long page)
+{
+	unsigned long w = page / BITS_PER_LONG, got, end;
+	unsigned long need = pass->need[w] & BITMAP_FIRST_WORD_MASK(page);
+
+	if (pass->sub_shift || pass->region->pins || need == ~0UL ||
+	    hweight_long(need) < MRAM_SAVE_MANY)
+		return page;
+	end = w * BITS_PER_LONG + __fls(need) + 1;
+	got = mram_save_get_present(pass, base, page, end);
+	if (got < end - page) {
+		mram_pages_put(&pass->runs[page], got);
+		return page;
+	}
+	mram_pages_keep(&pass->runs[page], end - page, pass->need, page);
+	return end;
+}
+
+/* Get the pages of the chunk's needed pages. */
+static void mram_save_get(struct mram_pass *pass, unsigned long base)
+{
+	unsigned long nr = pass->chunk_pages, page, end;
+	int ret;
+
+	for (page = find_first_bit(pass->need, nr); page < nr;
+	     page = find_next_bit(pass->need, nr, page)) {
+		end = mram_save_get_word(pass, base, page);
+		if (end > page) {
+			page = end;
+			continue;
+		}
+		end = find_next_zero_bit(pass->need, nr, page);
+		ret = mram_save_get_run(pass, base, &page, end);
+		if (ret) {
+			mram_save_fail(pass, base, page, ret);
+			break;
+		}
+		cond_resched();
+	}
 }
 
 /* Which pages of the chunk may be written along. */
@@ -143,38 +289,50 @@ static void mram_save_find_join(struct mram_pass *pass, unsigned long base)
 }
 
 /*
- * Get the pages of an extent's bridges. Where one is not in memory the extent
- * ends before that bridge.
+ * Get the pages of an extent with bridges. Where a page of a bridge is not in
+ * memory the extent ends before that bridge.
  *
- * Return: how many pages of the extent are bridges.
+ * Return: how many pages of the extent are bridges, or an errno.
  */
-static unsigned long mram_save_bridge(struct mram_pass *pass,
-				      unsigned long base,
-				      struct mram_extent *ext)
+static long mram_save_get_extent(struct mram_pass *pass, unsigned long base,
+				 struct mram_extent *ext)
 {
 	unsigned int shift = pass->sub_shift;
 	unsigned long end = ext->start + ext->nr;
-	unsigned long page, next, want, got, bridged = 0;
+	unsigned long page, next, got, bridged;
+	int ret;
 
-	page = find_next_zero_bit(pass->need, end, ext->start);
-	while (page < end) {
+	got = mram_save_get_present(pass, base, ext->start, end);
+	if (got == ext->nr << shift)
+		return ext->nr - mram_chunk_weight(pass->need, ext->start, end);
+	mram_pages_put(&pass->runs[ext->start << shift], got);
+
+	for (page = ext->start, bridged = 0; ; page = next) {
+		next = find_next_zero_bit(pass->need, end, page);
+		ret = mram_save_get_run(pass, base, &page, next);
+		if (ret) {
+			mram_pages_put(&pass->runs[ext->start << shift],
+				       (page - ext->start) << shift);
+			mram_save_fail(pass, base, page, ret);
+			mram_save_give_back(pass, base, ext->start);
+			return ret;
+		}
+		/* An extent ends with a needed page. */
+		if (page == end)
+			break;
 		next = find_next_bit(pass->need, end, page);
-		want = (next - page) << shift;
-		got = mram_pages_get_present(mram_pass_addr(pass, base + page),
-					     want,
-					     pass->pages + (page << shift));
-		if (got < want) {
-			mram_pages_put(pass->pages + (page << shift), got);
+		got = mram_save_get_present(pass, base, page, next);
+		if (got < (next - page) << shift) {
+			mram_pages_put(&pass->runs[page << shift], got);
 			ext->nr = page - ext->start;
 			break;
 		}
 		bridged += next - page;
-		page = find_next_zero_bit(pass->need, end, next);
 	}
 	return bridged;
 }
 
-/* Write the chunk's needed pages, whose pages we have. */
+/* Write the chunk's needed pages, @bridge clean ones with them at most. */
 static void mram_save_write(struct mram_pass *pass, unsigned long base,
 			    u32 bridge)
 {
@@ -189,24 +347,33 @@ static void mram_save_write(struct mram_pass *pass, unsigned long base,
 	struct mram_extent ext;
 	unsigned long pos = 0;
 	struct mram_io *io;
+	long bridged = 0;
 
+	/* Bridges are got with what they join. */
 	if (bridge)
 		mram_save_find_join(pass, base);
+	else
+		mram_save_get(pass, base);
 	for (; mram_plan_next(&plan, pos, &ext); pos = ext.start + ext.nr) {
 		io = mram_io_get(pass);
 		if (!io)
 			break;
-		io->bridged = bridge ? mram_save_bridge(pass, base, &ext) : 0;
+		if (bridge)
+			bridged = mram_save_get_extent(pass, base, &ext);
+		if (bridged < 0) {
+			mram_io_unget(io);
+			break;
+		}
+		io->bridged = bridged;
 		io->start = base + ext.start;
 		io->nr = ext.nr;
-		mram_io_submit(io, pass->pages + (ext.start << shift));
+		mram_io_submit(io, &pass->runs[ext.start << shift]);
 	}
 
 	/* What was claimed and not submitted. */
-	plan.bridge = 0;
-	for (ext.start = pos, ext.nr = 0;
+	for (ext.start = pos, ext.nr = 0; !bridge &&
 	     mram_plan_next(&plan, ext.start + ext.nr, &ext);)
-		mram_pages_put(pass->pages + (ext.start << shift),
+		mram_pages_put(&pass->runs[ext.start << shift],
 			       ext.nr << shift);
 	mram_save_give_back(pass, base, pos);
 }
@@ -261,10 +428,12 @@ static void mram_save_run(struct mram_pass *pass, u32 bridge)
 		if (mram_pass_stopped(pass))
 			break;
 		cond_resched();
+		pass->check = true;
 		if (!mram_chunk_claim(pass->need, pass->region->dirty, base,
 				      nr, start, end))
 			continue;
-		mram_save_get(pass, base);
+		if (!mram_save_look(pass, base))
+			continue;
 		mram_save_write(pass, base, bridge);
 	}
 	mram_pass_finish(pass);

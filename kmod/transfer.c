@@ -5,14 +5,26 @@
  * All its memory is allocated before the first one is submitted. Only the
  * pass's own thread submits, looks at what has ended, and gives pages back;
  * the completion, which runs in any context, just puts the slot on a list.
+ *
+ * To a file goes a kiocb. To a block device, too, once for each chunk, which
+ * does all that a write to the device's node does; the others are bios, which
+ * are in the slot and need nothing allocated.
+ *
  * A pass does not return before everything in flight has ended, signal or not:
  * the slots are its own.
  */
+#include <linux/bio.h>
+#include <linux/blkdev.h>
 #include <linux/highmem.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/task_io_accounting_ops.h>
 #include <linux/uio.h>
 
+#include "compat.h"
 #include "transfer.h"
+
+static void mram_io_complete(struct kiocb *iocb, long ret);
 
 /* Copies made for a target with stable pages, at most, for all slots. */
 #define MRAM_MAX_BOUNCE		(64UL << 20)
@@ -51,6 +63,8 @@ int mram_window_alloc(struct mram_pass *pass)
 {
 	unsigned long per_io = mram_extent_kernel_pages(pass);
 	unsigned long words = BITS_TO_LONGS(pass->chunk_pages);
+	unsigned long look = pass->sub_shift ?
+			     BITS_TO_LONGS(MRAM_CHUNK_PAGES) : 0;
 	unsigned int i;
 
 	if (pass->bounce)
@@ -59,22 +73,30 @@ int mram_window_alloc(struct mram_pass *pass)
 
 	pass->ios = kvcalloc(pass->nr_ios, sizeof(*pass->ios),
 			     GFP_KERNEL_ACCOUNT);
-	pass->bvecs = kvcalloc(pass->nr_ios, per_io * sizeof(*pass->bvecs),
-			       GFP_KERNEL_ACCOUNT);
-	pass->pages = kvcalloc(MRAM_CHUNK_PAGES, sizeof(*pass->pages),
-			       GFP_KERNEL_ACCOUNT);
-	pass->need = kvcalloc(3 * words, sizeof(*pass->need),
+	/* The large ones are written before they are read. */
+	pass->bvecs = kvmalloc_array(pass->nr_ios,
+				     per_io * sizeof(*pass->bvecs),
+				     GFP_KERNEL_ACCOUNT);
+	pass->runs = kvmalloc_array(MRAM_CHUNK_PAGES, sizeof(*pass->runs),
+				    GFP_KERNEL_ACCOUNT);
+	pass->batch = kvmalloc_array(MRAM_BATCH, sizeof(*pass->batch),
+				     GFP_KERNEL_ACCOUNT);
+	pass->need = kvcalloc(3 * words + look, sizeof(*pass->need),
 			      GFP_KERNEL_ACCOUNT);
-	if (!pass->ios || !pass->bvecs || !pass->pages || !pass->need)
+	if (!pass->ios || !pass->bvecs || !pass->runs || !pass->batch ||
+	    !pass->need)
 		return -ENOMEM;
 	pass->zero = pass->need + words;
 	pass->join = pass->zero + words;
+	pass->look = pass->join + words;
 
 	for (i = 0; i < pass->nr_ios; i++) {
 		pass->ios[i].pass = pass;
 		pass->ios[i].bvec = pass->bvecs + i * per_io;
 		list_add_tail(&pass->ios[i].node, &pass->free);
 	}
+	mram_image_iocb(pass->image, &pass->iocb);
+	pass->iocb.ki_complete = mram_io_complete;
 	return pass->bounce ? mram_bounce_alloc(pass, per_io) : 0;
 }
 
@@ -87,7 +109,8 @@ void mram_window_free(struct mram_pass *pass)
 			__free_page(pass->bounce_pages[i]);
 	kvfree(pass->bounce_pages);
 	kvfree(pass->need);
-	kvfree(pass->pages);
+	kvfree(pass->batch);
+	kvfree(pass->runs);
 	kvfree(pass->bvecs);
 	kvfree(pass->ios);
 }
@@ -109,17 +132,15 @@ void mram_pass_fail(struct mram_pass *pass, int error, u64 page)
 static void mram_io_ended(struct mram_io *io, ssize_t result)
 {
 	struct mram_pass *pass = io->pass;
-	unsigned long flags;
 
 	io->result = result;
-	/*
-	 * All under the lock: once the slot is on the list and the lock free,
-	 * the pass may end and be freed.
-	 */
-	spin_lock_irqsave(&pass->lock, flags);
-	list_add_tail(&io->node, &pass->done);
-	wake_up(&pass->wait);
-	spin_unlock_irqrestore(&pass->lock, flags);
+	/* Once the slot is on the list the pass may end: RCU keeps the rest. */
+	rcu_read_lock();
+	llist_add(&io->ended, &pass->done);
+	/* llist_add() orders this behind it, mram_pass_wait() the reverse. */
+	if (READ_ONCE(pass->waiting))
+		wake_up_process(pass->task);
+	rcu_read_unlock();
 }
 
 static void mram_io_complete(struct kiocb *iocb, long ret)
@@ -127,12 +148,44 @@ static void mram_io_complete(struct kiocb *iocb, long ret)
 	struct mram_io *io = container_of(iocb, struct mram_io, iocb);
 
 	if (!io->pass->args.load)
-		mram_image_rw_done(iocb);
+		mram_write_end(iocb);
 	mram_io_ended(io, ret);
 }
 
-/* Submit what a slot still has to move. */
-static void mram_io_start(struct mram_io *io)
+static void mram_io_bio_end(struct bio *bio)
+{
+	struct mram_io *io = bio->bi_private;
+	int error = blk_status_to_errno(bio->bi_status);
+
+	bio_uninit(bio);
+	mram_io_ended(io, error ? error : io->len - io->done);
+}
+
+/* Send what a slot still has to move to the block device itself. */
+static ssize_t mram_io_start_bio(struct mram_io *io, loff_t pos)
+{
+	struct mram_pass *pass = io->pass;
+	struct bio *bio = &io->bio;
+
+	bio_init(bio, I_BDEV(pass->image->inode), io->bvec, io->nr_bvecs,
+		 pass->args.load ? REQ_OP_READ :
+				   REQ_OP_WRITE | REQ_SYNC | REQ_IDLE);
+	bio->bi_vcnt = io->nr_bvecs;
+	bio->bi_iter.bi_sector = pos >> SECTOR_SHIFT;
+	bio->bi_iter.bi_size = io->len;
+	if (io->done)
+		bio_advance(bio, io->done);
+	bio->bi_ioprio = pass->iocb.ki_ioprio;
+	bio->bi_private = io;
+	bio->bi_end_io = mram_io_bio_end;
+	if (!pass->args.load)
+		task_io_account_write(io->len - io->done);
+	submit_bio(bio);
+	return -EIOCBQUEUED;
+}
+
+/* Send what a slot still has to move to the file. */
+static ssize_t mram_io_start_iocb(struct mram_io *io, loff_t pos)
 {
 	struct mram_pass *pass = io->pass;
 	int dirtied = current->nr_dirtied;
@@ -141,70 +194,79 @@ static void mram_io_start(struct mram_io *io)
 
 	iov_iter_bvec(&iter, pass->args.load ? ITER_DEST : ITER_SOURCE,
 		      io->bvec, io->nr_bvecs, io->len);
-	iov_iter_advance(&iter, io->done);
-	io->iocb.ki_complete = mram_io_complete;
-	pass->in_flight++;
+	if (io->done)
+		iov_iter_advance(&iter, io->done);
+	io->iocb = pass->iocb;
+	io->iocb.ki_pos = pos;
+	ret = mram_image_rw(pass->image, &io->iocb, &iter, pass->check);
+	/*
+	 * A file system that went through the page cache (btrfs, for its
+	 * checksums) has ended it, too, and may have dropped the pages again,
+	 * but they count as dirtied by us.
+	 */
+	if (ret > 0 && !pass->args.load && current->nr_dirtied != dirtied)
+		pass->out_flags |= MAPPED_RAM_PASS_OUT_BUFFERED;
+	return ret;
+}
+
+/*
+ * Submit what a slot still has to move.
+ *
+ * Return: -EIOCBQUEUED when mram_io_ended() will be called, else what it ended
+ * with.
+ */
+static ssize_t mram_io_start(struct mram_io *io)
+{
+	struct mram_pass *pass = io->pass;
+	loff_t pos = mram_pass_pos(pass, io->start) + io->done;
+	ssize_t ret;
+
 	/* A file that somebody cut short is not to be made longer again. */
 	if (!pass->args.load &&
 	    mram_image_ends_before(pass->image, pass->size)) {
 		pass->cut = true;
-		mram_io_ended(io, -ENODATA);
-		return;
+		return -ENODATA;
 	}
 	pass->submitted++;
-	ret = mram_image_rw(pass->image, &io->iocb, &iter,
-			    mram_pass_pos(pass, io->start) + io->done);
-	if (ret == -EIOCBQUEUED)
-		return;
-	/*
-	 * It has ended, and no completion will come. A file system that went
-	 * through the page cache (btrfs, for its checksums) ends so, too, and
-	 * may have dropped the pages again, but they count as dirtied by us.
-	 */
-	if (ret > 0 && !pass->args.load && current->nr_dirtied != dirtied)
-		pass->out_flags |= MAPPED_RAM_PASS_OUT_BUFFERED;
-	mram_io_ended(io, ret);
+	if (!pass->check &&
+	    mram_image_takes_bio(pass->image, pos, io->len - io->done))
+		return mram_io_start_bio(io, pos);
+	ret = mram_io_start_iocb(io, pos);
+	pass->check = false;
+	return ret;
 }
 
-/* Put the pages of an extent into the slot; neighbours share a bvec. */
-static void mram_io_fill(struct mram_io *io, struct page **pages)
+/* Copy the pages of an extent, for a target that wants them not to change. */
+static void mram_io_bounce(struct mram_io *io, struct mram_run *runs,
+			   unsigned long nr)
+{
+	unsigned long i, n, k;
+
+	for (i = 0; i < nr; i += n) {
+		n = mram_run_cut(&runs[i], nr - i);
+		for (k = 0; k < n; k++) {
+			copy_highpage(io->bounce[i + k], runs[i].page + k);
+			bvec_set_page(&io->bvec[i + k], io->bounce[i + k],
+				      PAGE_SIZE, 0);
+		}
+		mram_page_run_put(runs[i].page, n);
+	}
+	io->nr_bvecs = nr;
+	io->pass->out_flags |= MAPPED_RAM_PASS_OUT_BOUNCED;
+}
+
+/* Put the pages of an extent into the slot. */
+static void mram_io_fill(struct mram_io *io, struct mram_run *runs,
+			 unsigned long nr)
 {
 	struct bio_vec *bvec = io->bvec;
-	unsigned long i, nr = io->len >> PAGE_SHIFT;
+	unsigned long i, n;
 
-	bvec_set_page(bvec, pages[0], PAGE_SIZE, 0);
-	for (i = 1; i < nr; i++) {
-		/* Device memory of different owners must not be mixed. */
-		if (pages[i] == pages[i - 1] + 1 &&
-		    !is_zone_device_page(pages[i]))
-			bvec->bv_len += PAGE_SIZE;
-		else
-			bvec_set_page(++bvec, pages[i], PAGE_SIZE, 0);
+	for (i = 0; i < nr; i += n) {
+		n = mram_run_cut(&runs[i], nr - i);
+		bvec_set_page(bvec++, runs[i].page, n << PAGE_SHIFT, 0);
 	}
-	io->nr_bvecs = bvec - io->bvec + 1;
-}
-
-/**
- * mram_io_submit() - read or write an extent
- * @io: a slot, with @start, @nr and @bridged filled in
- * @pages: its pages, in kernel pages; the slot takes them over
- */
-void mram_io_submit(struct mram_io *io, struct page **pages)
-{
-	struct mram_pass *pass = io->pass;
-	unsigned long i, nr = io->nr << pass->sub_shift;
-
-	io->len = nr << PAGE_SHIFT;
-	io->done = 0;
-	if (io->bounce) {
-		for (i = 0; i < nr; i++)
-			copy_highpage(io->bounce[i], pages[i]);
-		mram_pages_put(pages, nr);
-		pages = io->bounce;
-		pass->out_flags |= MAPPED_RAM_PASS_OUT_BOUNCED;
-	}
-	mram_io_fill(io, pages);
-	mram_io_start(io);
+	io->nr_bvecs = bvec - io->bvec;
 }
 
 /* Give the pages of a slot back. */
@@ -226,14 +288,13 @@ static void mram_io_release(struct mram_io *io)
 }
 
 /*
- * Look at a slot whose I/O has ended: move on if it was short, else give its
- * pages back and settle them.
+ * Look at a slot whose I/O has ended: if it was short, and there is more to
+ * move, say so. Else give its pages back and settle them.
  */
-static void mram_io_settle(struct mram_io *io)
+static bool mram_io_settle(struct mram_io *io, ssize_t ret)
 {
 	struct mram_pass *pass = io->pass;
 	size_t before = io->done;
-	ssize_t ret = io->result;
 	unsigned long good;
 
 	if (ret == -ERESTARTSYS || ret == -ERESTARTNOINTR ||
@@ -251,7 +312,7 @@ static void mram_io_settle(struct mram_io *io)
 		if (io->done == before)
 			ret = pass->args.load ? -ENODATA : -EIO;
 		else if (io->done < io->len && !pass->error)
-			return mram_io_start(io);
+			return true;
 	}
 
 	mram_io_release(io);
@@ -263,29 +324,67 @@ static void mram_io_settle(struct mram_io *io)
 		mram_pass_fail(pass, ret, io->start + good);
 	}
 	pass->args.io_done(pass, io, good);
-	list_add_tail(&io->node, &pass->free);
+	list_add(&io->node, &pass->free);
+	return false;
 }
 
-/* Settle what has ended; with @wait at least one slot, if any is in flight. */
-static void mram_pass_reap(struct mram_pass *pass, bool wait)
+/* Move what a slot has to move, as far as that goes without waiting. */
+static void mram_io_run(struct mram_io *io)
+{
+	ssize_t ret;
+
+	do {
+		ret = mram_io_start(io);
+		if (ret == -EIOCBQUEUED) {
+			io->pass->in_flight++;
+			return;
+		}
+	} while (mram_io_settle(io, ret));
+}
+
+/**
+ * mram_io_submit() - read or write an extent
+ * @io: a slot, with @start, @nr and @bridged filled in
+ * @runs: its pages; the slot takes them over
+ */
+void mram_io_submit(struct mram_io *io, struct mram_run *runs)
+{
+	unsigned long nr = io->nr << io->pass->sub_shift;
+
+	io->len = nr << PAGE_SHIFT;
+	io->done = 0;
+	if (io->bounce)
+		mram_io_bounce(io, runs, nr);
+	else
+		mram_io_fill(io, runs, nr);
+	mram_io_run(io);
+}
+
+/* Settle what has ended. */
+static void mram_pass_reap(struct mram_pass *pass)
 {
 	struct mram_io *io, *next;
-	LIST_HEAD(done);
 
-	if (!pass->in_flight || (!wait && list_empty_careful(&pass->done)))
-		return;
-	spin_lock_irq(&pass->lock);
-	if (wait)
-		wait_event_lock_irq(pass->wait, !list_empty(&pass->done),
-				    pass->lock);
-	list_splice_init(&pass->done, &done);
-	spin_unlock_irq(&pass->lock);
-
-	list_for_each_entry_safe(io, next, &done, node) {
-		list_del(&io->node);
+	llist_for_each_entry_safe(io, next, llist_del_all(&pass->done),
+				  ended) {
 		pass->in_flight--;
-		mram_io_settle(io);
+		if (mram_io_settle(io, io->result))
+			mram_io_run(io);
 	}
+}
+
+/* Wait until something has ended. */
+static void mram_pass_wait(struct mram_pass *pass)
+{
+	WRITE_ONCE(pass->waiting, true);
+	for (;;) {
+		set_current_state(TASK_UNINTERRUPTIBLE);
+		if (!llist_empty(&pass->done))
+			break;
+		io_schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+	WRITE_ONCE(pass->waiting, false);
 }
 
 /* Whether a pass must end: something failed, or a signal came. */
@@ -306,10 +405,10 @@ bool mram_pass_stopped(struct mram_pass *pass)
 struct mram_io *mram_io_get(struct mram_pass *pass)
 {
 	struct mram_io *io;
-	bool wait = false;
 
 	for (;;) {
-		mram_pass_reap(pass, wait);
+		if (!llist_empty(&pass->done))
+			mram_pass_reap(pass);
 		if (mram_pass_stopped(pass))
 			return NULL;
 		io = list_first_entry_or_null(&pass->free, struct mram_io,
@@ -318,13 +417,21 @@ struct mram_io *mram_io_get(struct mram_pass *pass)
 			list_del(&io->node);
 			return io;
 		}
-		wait = true;
+		mram_pass_wait(pass);
 	}
+}
+
+/* Give a slot back unused. */
+void mram_io_unget(struct mram_io *io)
+{
+	list_add(&io->node, &io->pass->free);
 }
 
 /* Wait until nothing is in flight. */
 void mram_pass_drain(struct mram_pass *pass)
 {
-	while (pass->in_flight)
-		mram_pass_reap(pass, true);
+	while (pass->in_flight) {
+		mram_pass_wait(pass);
+		mram_pass_reap(pass);
+	}
 }

@@ -3,11 +3,11 @@
 #ifndef MRAM_TRANSFER_H
 #define MRAM_TRANSFER_H
 
-#include <linux/bvec.h>
+#include <linux/blk_types.h>
 #include <linux/fs.h>
 #include <linux/list.h>
-#include <linux/spinlock.h>
-#include <linux/wait.h>
+#include <linux/llist.h>
+#include <linux/rcupdate.h>
 
 #include "mapped_ram.h"
 
@@ -16,9 +16,11 @@ struct mram_pass;
 /**
  * struct mram_io - a slot of the window: one extent that is read or written
  * @iocb: for the file system
- * @node: in &mram_pass.free or &mram_pass.done
+ * @bio: for the block device
+ * @ended: in &mram_pass.done
+ * @node: in &mram_pass.free
  * @pass: whose slot
- * @result: what @iocb ended with
+ * @result: what it ended with
  * @start: first page of the extent, in the region
  * @nr: pages of the extent
  * @bridged: how many of them are clean
@@ -29,7 +31,11 @@ struct mram_pass;
  * @bounce: pages to copy to first, or NULL
  */
 struct mram_io {
-	struct kiocb iocb;
+	union {
+		struct kiocb iocb;
+		struct bio bio;
+	};
+	struct llist_node ended;
 	struct list_head node;
 	struct mram_pass *pass;
 	ssize_t result;
@@ -85,16 +91,22 @@ struct mram_pass_args {
  * @ios: the slots
  * @bvecs: memory of &mram_io.bvec of all slots
  * @bounce_pages: memory of &mram_io.bounce of all slots
- * @pages: the chunk's pages, in kernel pages
+ * @runs: the chunk's kernel pages, see runs.h
+ * @batch: room for MRAM_BATCH kernel pages
  * @need: the chunk's pages to move, in format pages; then @zero and @join,
  *        see save.c
  * @zero: see save.c
  * @join: see save.c
+ * @look: in kernel pages, where a format page is several: which are zero
+ * @doubt: see mram_look()
  * @free: slots not in use
  * @in_flight: slots that were submitted and not yet seen to end
- * @lock: guards @done; taken in any context
- * @done: slots whose I/O has ended
- * @wait: for @done not to be empty
+ * @done: slots whose I/O has ended; added to in any context
+ * @task: whose pass it is
+ * @waiting: it waits for @done not to be empty
+ * @iocb: what that of a slot starts as
+ * @check: the next I/O is checked like a write(2); once for each chunk
+ * @rcu: what a completion looks at last outlives the pass
  * @error: why the pass ends early, or 0
  * @error_page: first page that failed, or MAPPED_RAM_NO_PAGE
  * @moved: pages read or written, without bridged ones
@@ -122,16 +134,22 @@ struct mram_pass {
 	struct mram_io *ios;
 	struct bio_vec *bvecs;
 	struct page **bounce_pages;
-	struct page **pages;
+	struct mram_run *runs;
+	struct page **batch;
 	unsigned long *need;
 	unsigned long *zero;
 	unsigned long *join;
+	unsigned long *look;
+	unsigned long doubt;
 
 	struct list_head free;
 	unsigned int in_flight;
-	spinlock_t lock;
-	struct list_head done;
-	wait_queue_head_t wait;
+	struct llist_head done;
+	struct task_struct *task;
+	bool waiting;
+	struct kiocb iocb;
+	bool check;
+	struct rcu_head rcu;
 
 	int error;
 	u64 error_page;
@@ -168,7 +186,8 @@ void mram_window_free(struct mram_pass *pass);
 void mram_pass_fail(struct mram_pass *pass, int error, u64 page);
 bool mram_pass_stopped(struct mram_pass *pass);
 struct mram_io *mram_io_get(struct mram_pass *pass);
-void mram_io_submit(struct mram_io *io, struct page **pages);
+void mram_io_unget(struct mram_io *io);
+void mram_io_submit(struct mram_io *io, struct mram_run *runs);
 void mram_pass_drain(struct mram_pass *pass);
 
 #endif /* MRAM_TRANSFER_H */

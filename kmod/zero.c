@@ -6,8 +6,8 @@
  * two more; that costs some instructions inline. Who passes is a candidate and
  * is read to its end, or to where it is not zero, with the widest loads that
  * the kernel may use: on x86-64 AVX2, else words. The kernel may use vector
- * registers only in a section in which it is not preempted; so candidates are
- * collected first, and at most MRAM_ZERO_BATCH of them are looked at in one.
+ * registers only in a section in which it is not preempted; the first candidate
+ * opens one, and it ends after MRAM_ZERO_BATCH pages at the latest.
  *
  * The answer holds for the moment of the look. Whoever claims a dirty bit
  * before may rely on it: a page written to since is dirty again.
@@ -31,45 +31,133 @@
 /* Pages read with preemption off: as many as a word has bits. */
 #define MRAM_ZERO_BATCH		64UL
 
-/* What the candidates are read with. */
-static __always_inline bool mram_zero_begin(void)
+/* From where pages are read. */
+enum mram_zero_from {
+	MRAM_FROM_RANGE,
+	MRAM_FROM_PAGES,
+	MRAM_FROM_USER,
+};
+
+/* What candidates are read with. */
+enum mram_zero_with {
+	MRAM_WITH_UNDECIDED,
+	MRAM_WITH_WORDS,
+	MRAM_WITH_AVX2,
+};
+
+static enum mram_zero_with mram_zero_begin(void)
 {
 #ifdef CONFIG_X86_64
 	if (boot_cpu_has(X86_FEATURE_AVX2) && irq_fpu_usable()) {
 		kernel_fpu_begin();
-		return true;
+		return MRAM_WITH_AVX2;
 	}
 #endif
-	return false;
+	return MRAM_WITH_WORDS;
 }
 
-static __always_inline void mram_zero_end(bool wide)
+static void mram_zero_end(enum mram_zero_with with)
 {
 #ifdef CONFIG_X86_64
-	if (wide) {
+	if (with == MRAM_WITH_AVX2) {
 		mram_avx2_end();
 		kernel_fpu_end();
 	}
 #endif
 }
 
-static __always_inline enum mram_zero mram_look(const void *page, bool wide)
+static __always_inline enum mram_zero
+mram_zero_maybe(unsigned long page, enum mram_zero_from from)
 {
-#ifdef CONFIG_X86_64
-	if (wide)
-		return mram_look_avx2(page);
-#endif
-	return mram_look_words(page);
+	if (from == MRAM_FROM_USER)
+		return mram_maybe_zero_user((const u64 __user *)page);
+	return mram_maybe_zero((const u64 *)page);
 }
 
 static __always_inline enum mram_zero
-mram_look_user(const void __user *page, bool wide)
+mram_zero_look(unsigned long page, enum mram_zero_from from,
+	       enum mram_zero_with with)
 {
 #ifdef CONFIG_X86_64
-	if (wide)
-		return mram_look_avx2_user(page);
+	if (likely(with == MRAM_WITH_AVX2)) {
+		if (from == MRAM_FROM_USER)
+			return mram_look_avx2_user((const void __user *)page);
+		return mram_look_avx2((const void *)page);
+	}
 #endif
-	return mram_look_words_user(page);
+	if (from == MRAM_FROM_USER)
+		return mram_look_words_user((const u64 __user *)page);
+	return mram_look_words((const u64 *)page);
+}
+
+/* The first @nr bits, at least one. */
+static __always_inline u64 mram_zero_first(unsigned long nr)
+{
+	return ~0ULL >> (64 - nr);
+}
+
+/*
+ * Look at those of MRAM_ZERO_BATCH pages, at @addr or of @pages, that @want
+ * names. Return: the first one that is not there, or MRAM_ZERO_BATCH; which of
+ * those before are zero in *@zero, the first in bit 0.
+ */
+static __always_inline unsigned long
+mram_zero_batch(unsigned long addr, struct page **pages, u64 want,
+		enum mram_zero_from from, u64 *zero)
+{
+	enum mram_zero_with with = MRAM_WITH_UNDECIDED;
+	const void __user *start = (const void __user *)addr;
+	unsigned long size = fls64(want) * PAGE_SIZE, page;
+	unsigned long i = 0;
+	u64 mask = 0;
+
+	if (from == MRAM_FROM_USER && !user_access_begin(start, size))
+		goto out;
+	for (; want; want &= want - 1) {
+		enum mram_zero look;
+
+		i = __ffs(want);
+		page = addr + i * PAGE_SIZE;
+		if (from == MRAM_FROM_PAGES) {
+			if (!pages[i]) {
+				mask |= 1ULL << i;
+				continue;
+			}
+			/* A 64-bit kernel has no page without an address. */
+			page = (unsigned long)page_address(pages[i]);
+		}
+		look = mram_zero_maybe(page, from);
+		if (look == MRAM_NOT_ZERO)
+			continue;
+		if (from == MRAM_FROM_USER && look == MRAM_NOT_THERE)
+			break;
+		if (from == MRAM_FROM_PAGES &&
+		    is_zero_pfn(page_to_pfn(pages[i]))) {
+			mask |= 1ULL << i;
+			continue;
+		}
+		if (unlikely(with == MRAM_WITH_UNDECIDED)) {
+			if (from == MRAM_FROM_USER)
+				user_access_end();
+			with = mram_zero_begin();
+			if (from == MRAM_FROM_USER &&
+			    !user_access_begin(start, size))
+				goto out;
+		}
+		look = mram_zero_look(page, from, with);
+		if (look == MRAM_ZERO)
+			mask |= 1ULL << i;
+		else if (from == MRAM_FROM_USER && look == MRAM_NOT_THERE)
+			break;
+	}
+	if (from == MRAM_FROM_USER)
+		user_access_end();
+	if (!want)
+		i = MRAM_ZERO_BATCH;
+out:
+	mram_zero_end(with);
+	*zero = mask;
+	return i;
 }
 
 /* Set the bits of @mask in the bitmap, of which bit 0 is number @first. */
@@ -77,9 +165,11 @@ static void mram_zero_note(unsigned long *zero, unsigned long first, u64 mask)
 {
 	unsigned int shift = first % 64;
 
+	if (!mask)
+		return;
 	zero += first / 64;
 	zero[0] |= mask << shift;
-	/* What is left is behind the end when there is nothing left. */
+	/* Behind the end there is no word, and nothing left to note. */
 	if (shift && mask >> (64 - shift))
 		zero[1] |= mask >> (64 - shift);
 }
@@ -90,37 +180,19 @@ static void mram_zero_note(unsigned long *zero, unsigned long first, u64 mask)
  * @nr: how many pages
  * @zero: bitmap; the bits of pages that are zero get set, others stay
  * @first: the bit of the first page
- *
- * Return: how many pages are zero.
  */
-unsigned long mram_zero_scan_range(const void *addr, unsigned long nr,
-				   unsigned long *zero, unsigned long first)
+void mram_zero_scan_range(const void *addr, unsigned long nr,
+			  unsigned long *zero, unsigned long first)
 {
-	unsigned long n, i, found = 0;
-	u64 maybe, mask;
-	bool wide;
+	unsigned long n, done;
+	u64 mask;
 
-	for (; nr; nr -= n, first += n, addr += n * PAGE_SIZE) {
-		n = min(nr, MRAM_ZERO_BATCH);
-		maybe = 0;
-		for (i = 0; i < n; i++)
-			if (unlikely(mram_maybe_zero(addr + i * PAGE_SIZE)))
-				maybe |= 1ULL << i;
-		if (!maybe)
-			continue;
-
-		mask = maybe;
-		wide = mram_zero_begin();
-		for (; maybe; maybe &= maybe - 1) {
-			i = __ffs(maybe);
-			if (mram_look(addr + i * PAGE_SIZE, wide) != MRAM_ZERO)
-				mask &= ~(1ULL << i);
-		}
-		mram_zero_end(wide);
-		mram_zero_note(zero, first, mask);
-		found += hweight64(mask);
+	for (done = 0; done < nr; done += n) {
+		n = min(nr - done, MRAM_ZERO_BATCH);
+		mram_zero_batch((unsigned long)addr + done * PAGE_SIZE, NULL,
+				mram_zero_first(n), MRAM_FROM_RANGE, &mask);
+		mram_zero_note(zero, first + done, mask);
 	}
-	return found;
 }
 
 /**
@@ -129,94 +201,19 @@ unsigned long mram_zero_scan_range(const void *addr, unsigned long nr,
  * @nr: how many
  * @zero: bitmap; the bits of pages that are zero get set, others stay
  * @first: the bit of the first page
- *
- * Return: how many pages are zero.
  */
-unsigned long mram_zero_scan_pages(struct page **pages, unsigned long nr,
-				   unsigned long *zero, unsigned long first)
+void mram_zero_scan_pages(struct page **pages, unsigned long nr,
+			  unsigned long *zero, unsigned long first)
 {
-	unsigned long n, i, found = 0;
-	u64 maybe, mask;
-	bool wide;
+	unsigned long n, done;
+	u64 mask;
 
-	for (; nr; nr -= n, first += n, pages += n) {
-		n = min(nr, MRAM_ZERO_BATCH);
-		maybe = 0;
-		/* A 64-bit kernel has no page without an address. */
-		for (i = 0; i < n; i++)
-			if (!pages[i] || mram_maybe_zero(page_address(pages[i])))
-				maybe |= 1ULL << i;
-		if (!maybe)
-			continue;
-
-		mask = maybe;
-		wide = mram_zero_begin();
-		for (; maybe; maybe &= maybe - 1) {
-			i = __ffs(maybe);
-			if (!pages[i] || is_zero_pfn(page_to_pfn(pages[i])))
-				continue;
-			if (mram_look(page_address(pages[i]), wide) != MRAM_ZERO)
-				mask &= ~(1ULL << i);
-		}
-		mram_zero_end(wide);
-		mram_zero_note(zero, first, mask);
-		found += hweight64(mask);
+	for (done = 0; done < nr; done += n) {
+		n = min(nr - done, MRAM_ZERO_BATCH);
+		mram_zero_batch(0, pages + done, mram_zero_first(n),
+				MRAM_FROM_PAGES, &mask);
+		mram_zero_note(zero, first + done, mask);
 	}
-	return found;
-}
-
-/* Which of at most MRAM_ZERO_BATCH pages may be zero; *@nr: how many are there. */
-static u64 mram_zero_maybe_user(unsigned long addr, unsigned long *nr)
-{
-	const u64 __user *page = (const u64 __user *)addr;
-	enum mram_zero look;
-	u64 maybe = 0;
-	unsigned long i;
-
-	if (!user_access_begin(page, *nr * PAGE_SIZE)) {
-		*nr = 0;
-		return 0;
-	}
-	for (i = 0; i < *nr; i++, page += MRAM_WORDS) {
-		look = mram_maybe_zero_user(page);
-		if (look == MRAM_NOT_THERE)
-			break;
-		if (look == MRAM_ZERO)
-			maybe |= 1ULL << i;
-	}
-	user_access_end();
-	*nr = i;
-	return maybe;
-}
-
-/* Which of the pages @maybe are zero; *@nr becomes less where one is gone. */
-static u64 mram_zero_look_user(unsigned long addr, unsigned long *nr, u64 maybe)
-{
-	const u64 __user *page = (const u64 __user *)addr;
-	enum mram_zero look;
-	u64 mask = 0;
-	unsigned long i;
-	bool wide;
-
-	wide = mram_zero_begin();
-	if (!user_access_begin(page, *nr * PAGE_SIZE)) {
-		mram_zero_end(wide);
-		*nr = 0;
-		return 0;
-	}
-	for (; maybe; maybe &= maybe - 1) {
-		i = __ffs(maybe);
-		look = mram_look_user(page + i * MRAM_WORDS, wide);
-		if (look == MRAM_NOT_THERE) {
-			*nr = i;
-			break;
-		}
-		if (look == MRAM_ZERO)
-			mask |= 1ULL << i;
-	}
-	user_access_end();
-	mram_zero_end(wide);
-	return mask;
 }
 
 /**
@@ -241,15 +238,31 @@ unsigned long mram_zero_scan_user(unsigned long addr, unsigned long nr,
 	pagefault_disable();
 	do {
 		want = min(nr - done, MRAM_ZERO_BATCH);
-		n = want;
-		mask = mram_zero_maybe_user(addr + done * PAGE_SIZE, &n);
-		if (mask)
-			mask = mram_zero_look_user(addr + done * PAGE_SIZE, &n,
-						   mask);
-		if (mask)
-			mram_zero_note(zero, first + done, mask);
-		done += n;
-	} while (n == want && done < nr);
+		n = mram_zero_batch(addr + done * PAGE_SIZE, NULL,
+				    mram_zero_first(want), MRAM_FROM_USER,
+				    &mask);
+		mram_zero_note(zero, first + done, mask);
+		done += min(n, want);
+	} while (n >= want && done < nr);
 	pagefault_enable();
 	return done;
+}
+
+/**
+ * mram_zero_scan_user_mask() - the same for some of 64 pages
+ * @addr: page-aligned, in the current address space
+ * @want: which to look at; bit 0 is the page at @addr
+ * @zero: those of them that are zero
+ *
+ * Return: the first page of @want that is not mapped, or not readable, or 64;
+ * those before were looked at.
+ */
+unsigned int mram_zero_scan_user_mask(unsigned long addr, u64 want, u64 *zero)
+{
+	unsigned long n;
+
+	pagefault_disable();
+	n = mram_zero_batch(addr, NULL, want, MRAM_FROM_USER, zero);
+	pagefault_enable();
+	return n;
 }

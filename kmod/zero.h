@@ -11,11 +11,12 @@
 
 struct page;
 
-unsigned long mram_zero_scan_range(const void *addr, unsigned long nr,
-				   unsigned long *zero, unsigned long first);
+void mram_zero_scan_range(const void *addr, unsigned long nr,
+			  unsigned long *zero, unsigned long first);
+unsigned int mram_zero_scan_user_mask(unsigned long addr, u64 want, u64 *zero);
+void mram_zero_scan_pages(struct page **pages, unsigned long nr,
+			  unsigned long *zero, unsigned long first);
 unsigned long mram_zero_scan_user(unsigned long addr, unsigned long nr,
 				  unsigned long *zero, unsigned long first);
-unsigned long mram_zero_scan_pages(struct page **pages, unsigned long nr,
-				   unsigned long *zero, unsigned long first);
 
 #endif /* MRAM_ZERO_H */

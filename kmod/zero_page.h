@@ -20,30 +20,30 @@ enum mram_zero {
 #define MRAM_MIDDLE	(MRAM_WORDS / 2 + 1)
 #define MRAM_LAST	(MRAM_WORDS - 1)
 
-static __always_inline bool mram_maybe_zero(const u64 *word)
+static __always_inline enum mram_zero mram_maybe_zero(const u64 *word)
 {
-	return !READ_ONCE(word[0]) && !READ_ONCE(word[MRAM_MIDDLE]) &&
-	       !READ_ONCE(word[MRAM_LAST]);
+	if (READ_ONCE(word[0]))
+		return MRAM_NOT_ZERO;
+	return READ_ONCE(word[MRAM_MIDDLE]) | READ_ONCE(word[MRAM_LAST]) ?
+	       MRAM_NOT_ZERO : MRAM_ZERO;
 }
 
 static __always_inline enum mram_zero
 mram_maybe_zero_user(const u64 __user *word)
 {
-	u64 val;
+	u64 val, last;
 
 	unsafe_get_user(val, &word[0], fault);
 	if (val)
 		return MRAM_NOT_ZERO;
 	unsafe_get_user(val, &word[MRAM_MIDDLE], fault);
-	if (val)
-		return MRAM_NOT_ZERO;
-	unsafe_get_user(val, &word[MRAM_LAST], fault);
-	return val ? MRAM_NOT_ZERO : MRAM_ZERO;
+	unsafe_get_user(last, &word[MRAM_LAST], fault);
+	return val | last ? MRAM_NOT_ZERO : MRAM_ZERO;
 fault:
 	return MRAM_NOT_THERE;
 }
 
-static inline enum mram_zero mram_look_words(const u64 *word)
+static __always_inline enum mram_zero mram_look_words(const u64 *word)
 {
 	const u64 *end = word + MRAM_WORDS;
 
@@ -61,7 +61,7 @@ static inline enum mram_zero mram_look_words(const u64 *word)
 	return MRAM_ZERO;
 }
 
-static inline enum mram_zero mram_look_words_user(const u64 __user *word)
+static __always_inline enum mram_zero mram_look_words_user(const u64 __user *word)
 {
 	const u64 __user *end = word + MRAM_WORDS;
 	u64 val, any;
@@ -83,19 +83,18 @@ fault:
 
 #ifdef CONFIG_X86_64
 /*
- * With 32-byte loads, half a page for each test; four sums, as a processor
- * makes more than one at a time. For each load there is a fixup, or "" where
- * none is needed.
+ * All of a page with 32-byte loads; four sums, as a processor makes more than
+ * one at a time. For each load there is a fixup, or "" where none is needed.
  */
-#define MRAM_AVX2_STEP(fixup)						\
+#define MRAM_AVX2_PAGE(fixup)						\
 	"	.irp	i,0,1,2,3\n"					\
-	"3:	vmovdqa	32*\\i(%[page]), %%ymm\\i\n"			\
+	"1:	vmovdqa	32*\\i(%[page]), %%ymm\\i\n"			\
 		fixup							\
 	"	.endr\n"						\
 	"	.set	mram_zero_at, 128\n"				\
-	"	.rept	15\n"						\
+	"	.rept	31\n"						\
 	"	.irp	i,0,1,2,3\n"					\
-	"3:	vpor	mram_zero_at+32*\\i(%[page]), %%ymm\\i, %%ymm\\i\n" \
+	"1:	vpor	mram_zero_at+32*\\i(%[page]), %%ymm\\i, %%ymm\\i\n" \
 		fixup							\
 	"	.endr\n"						\
 	"	.set	mram_zero_at, mram_zero_at+128\n"		\
@@ -105,21 +104,6 @@ fault:
 	"	vpor	%%ymm2, %%ymm0, %%ymm0\n"			\
 	"	vptest	%%ymm0, %%ymm0\n"
 
-/* Sets %[ret], and moves %[page] on. */
-#define MRAM_AVX2_PAGE(fixup)						\
-	"	movl	%[not_zero], %[ret]\n"				\
-	"1:\n"								\
-		MRAM_AVX2_STEP(fixup)					\
-	"	jnz	2f\n"						\
-	"	addq	$2048, %[page]\n"				\
-	"	testl	$4095, %k[page]\n"				\
-	"	jnz	1b\n"						\
-	"	movl	%[zero], %[ret]\n"				\
-	"2:\n"
-
-#define MRAM_AVX2_FIXUP							\
-	_ASM_EXTABLE_UA(3b, 4f)
-
 /* The kernel is compiled without vector registers and knows of none. */
 #ifdef __KERNEL__
 #define MRAM_AVX2_CLOBBERS	"cc", "memory"
@@ -128,30 +112,31 @@ fault:
 #endif
 
 /* Between kernel_fpu_begin() and kernel_fpu_end(). */
-static inline enum mram_zero mram_look_avx2(const void *page)
+static __always_inline enum mram_zero mram_look_avx2(const void *page)
 {
-	u32 ret;
-
-	asm volatile(MRAM_AVX2_PAGE("")
-		     : [page] "+r" (page), [ret] "=&r" (ret)
-		     : [zero] "i" (MRAM_ZERO), [not_zero] "i" (MRAM_NOT_ZERO)
-		     : MRAM_AVX2_CLOBBERS);
-	return ret;
+	asm goto(MRAM_AVX2_PAGE("")
+		 "	jnz	%l[not_zero]\n"
+		 : : [page] "r" (page) : MRAM_AVX2_CLOBBERS : not_zero);
+	return MRAM_ZERO;
+not_zero:
+	return MRAM_NOT_ZERO;
 }
 
-static inline enum mram_zero mram_look_avx2_user(const void __user *page)
+static __always_inline enum mram_zero
+mram_look_avx2_user(const void __user *page)
 {
-	u32 ret;
-
-	asm volatile(MRAM_AVX2_PAGE(MRAM_AVX2_FIXUP)
-		     "	jmp	5f\n"
-		     "4:	movl	%[not_there], %[ret]\n"
-		     "5:\n"
-		     : [page] "+r" (page), [ret] "=&r" (ret)
-		     : [zero] "i" (MRAM_ZERO), [not_zero] "i" (MRAM_NOT_ZERO),
-		       [not_there] "i" (MRAM_NOT_THERE)
-		     : MRAM_AVX2_CLOBBERS);
-	return ret;
+	asm goto(MRAM_AVX2_PAGE(_ASM_EXTABLE_UA(1b, 2f))
+		 "	jz	%l[zero]\n"
+		 "	jmp	%l[not_zero]\n"
+		 "2:	jmp	%l[fault]\n"
+		 : : [page] "r" (page)
+		 : MRAM_AVX2_CLOBBERS : zero, not_zero, fault);
+not_zero:
+	return MRAM_NOT_ZERO;
+zero:
+	return MRAM_ZERO;
+fault:
+	return MRAM_NOT_THERE;
 }
 
 static inline void mram_avx2_end(void)

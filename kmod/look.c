@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A look at the caller's memory: which pages are zero?
+ *
+ * Most memory is there and mapped, and is read in place, which takes no
+ * reference and brings nothing in (zero.c). The first page that cannot be read
+ * so raises doubt. While there is doubt, page tables and page cache are asked
+ * before memory is read (probe.c): what is absent is zero, what is there but
+ * not mapped here is faulted in, and the rest is read as before. Enough pages
+ * that are there end the doubt.
+ */
+#include <linux/bitmap.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+
+#include "look.h"
+#include "mapped_ram.h"
+#include "zero.h"
+
+/*
+ * Pages to ask about first after one was absent. To ask costs some
+ * instructions a page, to run into a page that is not there thousands.
+ */
+#define MRAM_DOUBT		512UL
+
+/* Most pages that are faulted in at once. */
+#define MRAM_FAULT_BATCH	64UL
+
+/* Look at pages that are not absent. Return: at how many, or an errno. */
+static long mram_look_present(unsigned long addr, unsigned long nr,
+			      unsigned long *zero, unsigned long first,
+			      unsigned long *batch)
+{
+	struct page *pages[MRAM_FAULT_BATCH];
+	long got;
+
+	got = mram_zero_scan_user(addr, nr, zero, first);
+	if (got) {
+		*batch = 1;
+		return got;
+	}
+	/*
+	 * Swapped out, mapped by others only, waiting for a userfaultfd: the
+	 * next ones probably, too.
+	 */
+	got = mram_pages_fault(addr, min(nr, *batch), pages);
+	if (got > 0) {
+		*batch = min(*batch * 2, MRAM_FAULT_BATCH);
+		mram_zero_scan_pages(pages, got, zero, first);
+		release_pages(pages, got);
+	}
+	return got;
+}
+
+/**
+ * mram_look() - find out which pages are zero
+ * @addr: page-aligned, in the current address space
+ * @nr: how many pages, not 0
+ * @zero: bitmap; the bits of pages that are zero or absent get set
+ * @first: the bit of the first page; this and the next @nr are clear
+ * @doubt: what is kept from look to look, 0 before the first
+ *
+ * No reference is kept: who needs a page that is not zero gets it then, if it
+ * is still there.
+ *
+ * Return: at how many pages, at least 1, it looked; bits behind these stay
+ * clear. -EFAULT when the first one is not mapped or not readable, -EINTR.
+ */
+long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,
+	       unsigned long first, unsigned long *doubt)
+{
+	unsigned long pos, stop, end, batch = 1;
+	long got;
+
+	if (!*doubt) {
+		got = mram_zero_scan_user(addr, nr, zero, first);
+		if (got < nr)
+			*doubt = MRAM_DOUBT;
+		if (got)
+			return got;
+	}
+
+	got = mram_probe_map(current->mm, addr, nr, zero, first);
+	if (got < 0)
+		return got;
+	end = first + got;
+	pos = find_next_zero_bit(zero, end, first);
+	if (pos > first || find_next_bit(zero, end, pos) < end)
+		*doubt = MRAM_DOUBT;
+	else
+		*doubt -= min_t(unsigned long, *doubt, got);
+
+	for (; pos < end; pos = find_next_zero_bit(zero, end, pos)) {
+		stop = find_next_bit(zero, end, pos);
+		while (pos < stop) {
+			got = mram_look_present(addr +
+						((pos - first) << PAGE_SHIFT),
+						stop - pos, zero, pos, &batch);
+			if (got < 0)
+				goto fail;
+			pos += got;
+			cond_resched();
+		}
+	}
+	return end - first;
+fail:
+	bitmap_clear(zero, pos, end - pos);
+	return pos > first ? pos - first : got;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the caller's memory holds: zeroes, nothing at all, or data. */
+#ifndef MRAM_LOOK_H
+#define MRAM_LOOK_H
+
+#include <linux/types.h>
+
+struct mm_struct;
+
+/* probe.c */
+long mram_probe_map(struct mm_struct *mm, unsigned long addr, unsigned long nr,
+		    unsigned long *absent, unsigned long first);
+long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
+		bool *absent);
+
+/* look.c */
+long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,
+	       unsigned long first, unsigned long *doubt);
+
+#endif /* MRAM_LOOK_H */
