@@ -8,6 +8,7 @@
 #define ZERO_USER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef uint32_t u32;
@@ -16,11 +17,12 @@ typedef uint64_t u64;
 #define PAGE_SIZE		4096UL
 #define CONFIG_X86_64
 #define __user
+#define likely(x)		(x)
 #define unlikely(x)		(x)
 #define min(a, b)		((a) < (b) ? (a) : (b))
+#define __ffs(x)		((unsigned long)__builtin_ctzll(x))
+#define fls64(x)		((x) ? 64 - __builtin_clzll(x) : 0)
 #define READ_ONCE(x)		(*(const volatile __typeof__(x) *)&(x))
-#define __ffs(x)		((unsigned long)__builtin_ctzl(x))
-#define hweight64(x)		((unsigned long)__builtin_popcountl(x))
 
 /* From where a load that fails goes on where; see zero_test.c. */
 struct zero_fixup {
