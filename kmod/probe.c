@@ -109,7 +109,8 @@ static pte_t *mram_pte_skip(pte_t *pte, pte_t *end)
  * The entries of one page table.
  *
  * Under the table's lock: whoever replaces an entry, to unmap, migrate or
- * write-protect the page, clears it for a moment, but holds the lock.
+ * write-protect the page, clears it for a moment, but holds the lock. The
+ * caller has read @pmd under RCU.
  *
  * Return: how far, or @addr when @pmd is not the table any more.
  */
@@ -122,8 +123,6 @@ static unsigned long mram_walk_ptes(struct mm_struct *mm, pmd_t *pmdp,
 	unsigned long start = addr;
 	spinlock_t *ptl;
 
-	/* Keeps the table from being freed, though not from being removed. */
-	rcu_read_lock();
 	ptl = pte_lockptr(mm, &pmd);
 	spin_lock(ptl);
 	if (!pmd_same(pmd, READ_ONCE(*pmdp)))
@@ -141,7 +140,6 @@ static unsigned long mram_walk_ptes(struct mm_struct *mm, pmd_t *pmdp,
 	addr = end;
 out:
 	spin_unlock(ptl);
-	rcu_read_unlock();
 	return addr;
 }
 
@@ -153,20 +151,24 @@ static unsigned long mram_walk_pmd(struct mm_struct *mm, pmd_t *pmdp,
 	spinlock_t *ptl;
 	pmd_t pmd;
 
+	/*
+	 * From before the entry is read: keeps the table that it names from
+	 * being freed, though not from being removed.
+	 */
+	rcu_read_lock();
 	/* Entries of huge pages are replaced, too, under this lock. */
 	ptl = pmd_lock(mm, pmdp);
 	pmd = READ_ONCE(*pmdp);
 	spin_unlock(ptl);
 
 	end = mram_block_end(addr, end, PMD_SIZE);
-	if (pmd_none(pmd)) {
+	if (pmd_none(pmd))
 		mram_absent_set(absent, addr, end);
-		return end;
-	}
 	/* Huge pages that are swapped out or migrate are not present. */
-	if (!pmd_present(pmd) || pmd_leaf(pmd))
-		return end;
-	return mram_walk_ptes(mm, pmdp, pmd, addr, end, absent);
+	else if (pmd_present(pmd) && !pmd_leaf(pmd))
+		end = mram_walk_ptes(mm, pmdp, pmd, addr, end, absent);
+	rcu_read_unlock();
+	return end;
 }
 
 /*
@@ -269,7 +271,7 @@ static void mram_walk_file(struct vm_area_struct *vma, unsigned long addr,
 		if (next > index) {
 			hole = min(end, (next << shift) - base);
 			addr = max(addr, (index << shift) - base);
-			if (vma->vm_flags & VM_SHARED)
+			if (vma->vm_flags & VM_MAYSHARE)
 				mram_absent_set(absent, addr, hole);
 			else
 				mram_walk(vma->vm_mm, addr, hole, absent);

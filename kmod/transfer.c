@@ -162,7 +162,7 @@ static void mram_io_bio_end(struct bio *bio)
 }
 
 /* Send what a slot still has to move to the block device itself. */
-static ssize_t mram_io_start_bio(struct mram_io *io, loff_t pos)
+static ssize_t mram_io_start_bio(struct mram_io *io)
 {
 	struct mram_pass *pass = io->pass;
 	struct bio *bio = &io->bio;
@@ -171,8 +171,9 @@ static ssize_t mram_io_start_bio(struct mram_io *io, loff_t pos)
 		 pass->args.load ? REQ_OP_READ :
 				   REQ_OP_WRITE | REQ_SYNC | REQ_IDLE);
 	bio->bi_vcnt = io->nr_bvecs;
-	bio->bi_iter.bi_sector = pos >> SECTOR_SHIFT;
+	bio->bi_iter.bi_sector = mram_pass_pos(pass, io->start) >> SECTOR_SHIFT;
 	bio->bi_iter.bi_size = io->len;
+	/* Moves the sector on, too. */
 	if (io->done)
 		bio_advance(bio, io->done);
 	bio->bi_ioprio = pass->iocb.ki_ioprio;
@@ -230,7 +231,7 @@ static ssize_t mram_io_start(struct mram_io *io)
 	pass->submitted++;
 	if (!pass->check &&
 	    mram_image_takes_bio(pass->image, pos, io->len - io->done))
-		return mram_io_start_bio(io, pos);
+		return mram_io_start_bio(io);
 	ret = mram_io_start_iocb(io, pos);
 	pass->check = false;
 	return ret;
