@@ -43,9 +43,16 @@ null_device()
 # device is no larger than needed, or that would be what is counted.
 make_xfs()
 {
-	local disk=/dev/ram$2 dir
+	local disk=/dev/ram$2 most=$SIZE mib dir
 
-	null_device "$1" 0 0 $((SIZE + 128)) "$3" &&
+	case " $CASES " in
+	*" flat "*)
+		for mib in $FLAT_SIZES; do
+			[ "$mib" -le "$most" ] || most=$mib
+		done
+		;;
+	esac
+	null_device "$1" 0 0 $((most + 128)) "$3" &&
 		modprobe brd rd_nr=2 rd_size=524288 && modprobe xfs &&
 		mkfs.xfs -q -f -d rtinherit=1 -m reflink=0,rmapbt=0 \
 			-r rtdev="$device" "$disk" &&
