@@ -121,15 +121,6 @@ static inline void mram_chunk_set(unsigned long *map, const unsigned long *src,
 	}
 }
 
-/* Clear a chunk's own bitmap. */
-static inline void mram_chunk_zero(unsigned long *dst, unsigned long nr)
-{
-	unsigned long i;
-
-	mram_chunk_for_each_word(i, nr)
-		WRITE_ONCE(dst[i], 0);
-}
-
 /*
  * Take the bits that are set in @zero out of @need, clear them in @map, and add
  * their number to @count. Return: whether @need has others.

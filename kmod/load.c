@@ -21,14 +21,12 @@ static void mram_load_io_done(struct mram_pass *pass, struct mram_io *io,
 static void mram_load_unpin(struct mram_run *runs, unsigned long first,
 			    unsigned long end)
 {
-	unsigned long i, n;
+	unsigned long i;
 
-	for (i = 0; i < end; i += n) {
-		n = mram_run_cut(&runs[i], (i < first ? first : end) - i);
-		if (i >= first)
-			unpin_user_page_range_dirty_lock(runs[i].page, n,
-							 false);
-	}
+	mram_pages_split(runs, first);
+	for (i = first; i < end; i += runs[i].nr)
+		unpin_user_page_range_dirty_lock(runs[i].page, runs[i].nr,
+						 false);
 }
 
 /*

@@ -80,7 +80,7 @@ long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,
 			return got;
 	}
 
-	got = mram_probe_map(current->mm, addr, nr, zero, first);
+	got = mram_probe(current->mm, addr, nr, zero, first);
 	if (got < 0)
 		return got;
 	end = first + got;

@@ -8,10 +8,8 @@
 struct mm_struct;
 
 /* probe.c */
-long mram_probe_map(struct mm_struct *mm, unsigned long addr, unsigned long nr,
-		    unsigned long *absent, unsigned long first);
 long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
-		bool *absent);
+		unsigned long *absent, unsigned long first);
 
 /* look.c */
 long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,

@@ -196,8 +196,8 @@ bool mram_image_takes_bio(const struct mram_image *image, loff_t pos,
 long mram_gup_result(long ret);
 long mram_pages_fault(unsigned long addr, unsigned long nr,
 		      struct page **pages);
-long mram_pages_get(unsigned long addr, unsigned long nr,
-		    struct mram_run *runs, struct page **batch);
+long mram_pages_get_other(unsigned long addr, unsigned long nr,
+			  struct mram_run *runs, struct page **batch);
 unsigned long mram_pages_get_present(unsigned long addr, unsigned long nr,
 				     struct mram_run *runs,
 				     struct page **batch);

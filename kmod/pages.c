@@ -108,7 +108,7 @@ long mram_pages_fault(unsigned long addr, unsigned long nr,
 }
 
 /**
- * mram_pages_get() - get pages for reading
+ * mram_pages_get_other() - get pages that mram_pages_get_present() did not find
  * @addr: page-aligned, in the current address space
  * @nr: how many pages, not 0
  * @runs: filled in
@@ -117,26 +117,22 @@ long mram_pages_fault(unsigned long addr, unsigned long nr,
  * Return: for how many pages, at least 1, @runs was filled in. -EFAULT when
  * the first one is not mapped or not readable, -EINTR.
  */
-long mram_pages_get(unsigned long addr, unsigned long nr,
-		    struct mram_run *runs, struct page **batch)
+long mram_pages_get_other(unsigned long addr, unsigned long nr,
+			  struct mram_run *runs, struct page **batch)
 {
-	bool absent;
+	unsigned long absent = 0;
 	long got;
 
-	/* The usual case: all there. */
-	got = mram_pages_get_present(addr, nr, runs, batch);
-	if (got)
-		return got;
-
-	got = mram_probe(current->mm, addr, nr, &absent);
+	nr = min_t(unsigned long, nr, BITS_PER_LONG);
+	got = mram_probe(current->mm, addr, nr, &absent, 0);
 	if (got < 0)
 		return got;
-	if (absent) {
+	if (absent & 1) {
+		got = find_first_zero_bit(&absent, got);
 		*runs = (struct mram_run){ NULL, got };
 		return got;
 	}
-	got = mram_pages_fault(addr, min_t(unsigned long, got, MRAM_BATCH),
-			       batch);
+	got = mram_pages_fault(addr, find_first_bit(&absent, got), batch);
 	if (got > 0)
 		mram_runs_make(runs, batch, got);
 	return got;

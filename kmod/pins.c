@@ -87,7 +87,7 @@ static void mram_pins_drop(struct mram_pins *pins, unsigned long index,
 		for (i = max(first, base) - base; i < end; i++) {
 			if (!block->pages[i])
 				continue;
-			mram_page_run_put(block->pages[i], 1);
+			put_page(block->pages[i]);
 			block->pages[i] = NULL;
 			nr++;
 		}
@@ -301,7 +301,7 @@ static void mram_pins_insert(struct mram_pins *pins, unsigned long seq,
 			if (!mram_pins_charge(pins, 1))
 				break;
 			slots[i] = pages[i];
-			mram_page_run_get(pages[i], 1);
+			get_page(pages[i]);
 		}
 	}
 	spin_unlock(&pins->lock);
@@ -358,8 +358,8 @@ static unsigned long mram_pins_add(struct mram_pins *pins, unsigned long index,
 			*runs = (struct mram_run){ batch[index - base], nr };
 			return nr;
 		}
-		for (; got > 0; got--)
-			mram_page_run_put(batch[got - 1], 1);
+		if (got > 0)
+			release_pages(batch, got);
 	}
 	got = get_user_pages_fast_only(index << PAGE_SHIFT, nr, 0, batch);
 	if (got <= 0)

@@ -307,7 +307,7 @@ static void mram_probe_vma(struct vm_area_struct *vma, unsigned long addr,
 }
 
 /**
- * mram_probe_map() - which pages are absent
+ * mram_probe() - which pages are absent
  * @mm: the address space
  * @addr: page-aligned
  * @nr: how many pages, not 0
@@ -322,7 +322,7 @@ static void mram_probe_vma(struct vm_area_struct *vma, unsigned long addr,
  * Return: for how many pages, at least 1, @absent is the answer. -EFAULT when
  * nothing is mapped at @addr, -EINTR.
  */
-long mram_probe_map(struct mm_struct *mm, unsigned long addr, unsigned long nr,
+long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
 		    unsigned long *absent, unsigned long first)
 {
 	struct mram_absent to = {
@@ -343,37 +343,4 @@ long mram_probe_map(struct mm_struct *mm, unsigned long addr, unsigned long nr,
 	mram_probe_vma(vma, addr, end, &to);
 	mmap_read_unlock(mm);
 	return (end - addr) >> PAGE_SHIFT;
-}
-
-/**
- * mram_probe() - whether pages are absent
- * @mm: the address space
- * @addr: page-aligned
- * @nr: how many pages, not 0; more than MRAM_CHUNK_PAGES are not looked at
- * @absent: true when nothing holds them and they read as zero; false when they
- *          must be faulted in
- *
- * Return: for how many pages, at least 1, @absent is the answer, else as
- * mram_probe_map().
- */
-long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
-		bool *absent)
-{
-	DECLARE_BITMAP(map, MRAM_CHUNK_PAGES);
-	unsigned long n, end;
-	long got;
-
-	/* A run is often short, so there is a first look not far ahead. */
-	nr = min_t(unsigned long, nr, MRAM_CHUNK_PAGES);
-	for (n = min_t(unsigned long, nr, BITS_PER_LONG);; n = nr) {
-		bitmap_zero(map, n);
-		got = mram_probe_map(mm, addr, n, map, 0);
-		if (got < 0)
-			return got;
-		*absent = test_bit(0, map);
-		end = *absent ? find_first_zero_bit(map, got) :
-				find_first_bit(map, got);
-		if (end < n || n == nr)
-			return end;
-	}
 }

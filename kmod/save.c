@@ -120,8 +120,7 @@ static unsigned long mram_save_look_word(struct mram_pass *pass,
 	unsigned int n;
 	u64 zero;
 
-	if (pass->doubt || pass->sub_shift || need == ~0UL ||
-	    BITS_PER_LONG != 64)
+	if (pass->doubt || pass->sub_shift || need == ~0UL)
 		return page;
 	addr = mram_pass_addr(pass, base + w * BITS_PER_LONG);
 	n = mram_zero_scan_user_mask(addr, need, &zero);
@@ -138,9 +137,9 @@ static bool mram_save_look(struct mram_pass *pass, unsigned long base)
 {
 	unsigned long nr = pass->chunk_pages, page, end;
 
-	mram_chunk_zero(pass->zero, nr);
+	bitmap_zero(pass->zero, nr);
 	if (pass->sub_shift)
-		mram_chunk_zero(pass->look, nr << pass->sub_shift);
+		bitmap_zero(pass->look, MRAM_CHUNK_PAGES);
 	for (page = find_first_bit(pass->need, nr); page < nr;
 	     page = find_next_bit(pass->need, nr, end)) {
 		end = mram_save_look_word(pass, base, page);
@@ -169,18 +168,16 @@ static void mram_save_fill(struct mram_run *runs, unsigned long nr)
 }
 
 /*
- * Get those of the chunk's pages [@page, @end) that are in memory. Return: how
- * many kernel pages from the first on.
+ * Get those of the chunk's kernel pages [@i, @end) that are in memory. Return:
+ * how many from the first on.
  */
 static unsigned long mram_save_get_present(struct mram_pass *pass,
-					   unsigned long base,
-					   unsigned long page,
+					   unsigned long base, unsigned long i,
 					   unsigned long end)
 {
-	unsigned int shift = pass->sub_shift;
-	unsigned long addr = mram_pass_addr(pass, base + page);
-	unsigned long nr = (end - page) << shift, done, got;
-	struct mram_run *runs = &pass->runs[page << shift];
+	unsigned long addr = mram_pass_addr(pass, base) + (i << PAGE_SHIFT);
+	struct mram_run *runs = &pass->runs[i];
+	unsigned long nr = end - i, done, got;
 
 	if (!pass->region->pins)
 		return mram_pages_get_present(addr, nr, runs, pass->batch);
@@ -206,10 +203,12 @@ static int mram_save_get_run(struct mram_pass *pass, unsigned long base,
 	unsigned long addr = mram_pass_addr(pass, base);
 	long got;
 
-	i = first + mram_save_get_present(pass, base, *page, end);
-	for (; i < last; i += got) {
-		got = mram_pages_get(addr + (i << PAGE_SHIFT), last - i,
-				     &pass->runs[i], pass->batch);
+	for (i = first; i < last; i += got) {
+		got = mram_save_get_present(pass, base, i, last);
+		if (got)
+			continue;
+		got = mram_pages_get_other(addr + (i << PAGE_SHIFT), last - i,
+					   &pass->runs[i], pass->batch);
 		if (got < 0) {
 			/* Of the page that failed, a part was got. */
 			*page = i >> shift;
@@ -302,7 +301,8 @@ static long mram_save_get_extent(struct mram_pass *pass, unsigned long base,
 	unsigned long page, next, got, bridged;
 	int ret;
 
-	got = mram_save_get_present(pass, base, ext->start, end);
+	got = mram_save_get_present(pass, base, ext->start << shift,
+				    end << shift);
 	if (got == ext->nr << shift)
 		return ext->nr - mram_chunk_weight(pass->need, ext->start, end);
 	mram_pages_put(&pass->runs[ext->start << shift], got);
@@ -313,15 +313,14 @@ static long mram_save_get_extent(struct mram_pass *pass, unsigned long base,
 		if (ret) {
 			mram_pages_put(&pass->runs[ext->start << shift],
 				       (page - ext->start) << shift);
-			mram_save_fail(pass, base, page, ret);
-			mram_save_give_back(pass, base, ext->start);
-			return ret;
+			return mram_save_fail(pass, base, page, ret);
 		}
 		/* An extent ends with a needed page. */
 		if (page == end)
 			break;
 		next = find_next_bit(pass->need, end, page);
-		got = mram_save_get_present(pass, base, page, next);
+		got = mram_save_get_present(pass, base, page << shift,
+					    next << shift);
 		if (got < (next - page) << shift) {
 			mram_pages_put(&pass->runs[page << shift], got);
 			ext->nr = page - ext->start;

@@ -24,8 +24,6 @@
 #include "compat.h"
 #include "transfer.h"
 
-static void mram_io_complete(struct kiocb *iocb, long ret);
-
 /* Copies made for a target with stable pages, at most, for all slots. */
 #define MRAM_MAX_BOUNCE		(64UL << 20)
 
@@ -96,7 +94,6 @@ int mram_window_alloc(struct mram_pass *pass)
 		list_add_tail(&pass->ios[i].node, &pass->free);
 	}
 	mram_image_iocb(pass->image, &pass->iocb);
-	pass->iocb.ki_complete = mram_io_complete;
 	return pass->bounce ? mram_bounce_alloc(pass, per_io) : 0;
 }
 
@@ -198,6 +195,7 @@ static ssize_t mram_io_start_iocb(struct mram_io *io, loff_t pos)
 	if (io->done)
 		iov_iter_advance(&iter, io->done);
 	io->iocb = pass->iocb;
+	io->iocb.ki_complete = mram_io_complete;
 	io->iocb.ki_pos = pos;
 	ret = mram_image_rw(pass->image, &io->iocb, &iter, pass->check);
 	/*
