@@ -31,13 +31,6 @@
 /* Pages read with preemption off: as many as a word has bits. */
 #define MRAM_ZERO_BATCH		64UL
 
-/* From where pages are read. */
-enum mram_zero_from {
-	MRAM_FROM_RANGE,
-	MRAM_FROM_PAGES,
-	MRAM_FROM_USER,
-};
-
 /* What candidates are read with. */
 enum mram_zero_with {
 	MRAM_WITH_UNDECIDED,
@@ -67,25 +60,24 @@ static void mram_zero_end(enum mram_zero_with with)
 }
 
 static __always_inline enum mram_zero
-mram_zero_maybe(unsigned long page, enum mram_zero_from from)
+mram_zero_maybe(unsigned long page, bool user)
 {
-	if (from == MRAM_FROM_USER)
+	if (user)
 		return mram_maybe_zero_user((const u64 __user *)page);
 	return mram_maybe_zero((const u64 *)page);
 }
 
 static __always_inline enum mram_zero
-mram_zero_look(unsigned long page, enum mram_zero_from from,
-	       enum mram_zero_with with)
+mram_zero_look(unsigned long page, bool user, enum mram_zero_with with)
 {
 #ifdef CONFIG_X86_64
 	if (likely(with == MRAM_WITH_AVX2)) {
-		if (from == MRAM_FROM_USER)
+		if (user)
 			return mram_look_avx2_user((const void __user *)page);
 		return mram_look_avx2((const void *)page);
 	}
 #endif
-	if (from == MRAM_FROM_USER)
+	if (user)
 		return mram_look_words_user((const u64 __user *)page);
 	return mram_look_words((const u64 *)page);
 }
@@ -97,13 +89,13 @@ static __always_inline u64 mram_zero_first(unsigned long nr)
 }
 
 /*
- * Look at those of MRAM_ZERO_BATCH pages, at @addr or of @pages, that @want
- * names. Return: the first one that is not there, or MRAM_ZERO_BATCH; which of
- * those before are zero in *@zero, the first in bit 0.
+ * Look at those of MRAM_ZERO_BATCH pages, at @addr of the caller or of @pages,
+ * that @want names. Return: the first one that is not there, or
+ * MRAM_ZERO_BATCH; which of those before are zero in *@zero, the first in bit 0.
  */
 static __always_inline unsigned long
 mram_zero_batch(unsigned long addr, struct page **pages, u64 want,
-		enum mram_zero_from from, u64 *zero)
+		bool user, u64 *zero)
 {
 	enum mram_zero_with with = MRAM_WITH_UNDECIDED;
 	const void __user *start = (const void __user *)addr;
@@ -111,46 +103,38 @@ mram_zero_batch(unsigned long addr, struct page **pages, u64 want,
 	unsigned long i = 0;
 	u64 mask = 0;
 
-	if (from == MRAM_FROM_USER && !user_access_begin(start, size))
+	if (user && !user_access_begin(start, size))
 		goto out;
 	for (; want; want &= want - 1) {
 		enum mram_zero look;
 
 		i = __ffs(want);
-		page = addr + i * PAGE_SIZE;
-		if (from == MRAM_FROM_PAGES) {
-			if (!pages[i]) {
-				mask |= 1ULL << i;
-				continue;
-			}
-			/* A 64-bit kernel has no page without an address. */
-			page = (unsigned long)page_address(pages[i]);
-		}
-		look = mram_zero_maybe(page, from);
+		/* A 64-bit kernel has no page without an address. */
+		page = user ? addr + i * PAGE_SIZE :
+			      (unsigned long)page_address(pages[i]);
+		look = mram_zero_maybe(page, user);
 		if (look == MRAM_NOT_ZERO)
 			continue;
-		if (from == MRAM_FROM_USER && look == MRAM_NOT_THERE)
+		if (look == MRAM_NOT_THERE)
 			break;
-		if (from == MRAM_FROM_PAGES &&
-		    is_zero_pfn(page_to_pfn(pages[i]))) {
+		if (!user && is_zero_pfn(page_to_pfn(pages[i]))) {
 			mask |= 1ULL << i;
 			continue;
 		}
 		if (unlikely(with == MRAM_WITH_UNDECIDED)) {
-			if (from == MRAM_FROM_USER)
+			if (user)
 				user_access_end();
 			with = mram_zero_begin();
-			if (from == MRAM_FROM_USER &&
-			    !user_access_begin(start, size))
+			if (user && !user_access_begin(start, size))
 				goto out;
 		}
-		look = mram_zero_look(page, from, with);
+		look = mram_zero_look(page, user, with);
 		if (look == MRAM_ZERO)
 			mask |= 1ULL << i;
-		else if (from == MRAM_FROM_USER && look == MRAM_NOT_THERE)
+		else if (look == MRAM_NOT_THERE)
 			break;
 	}
-	if (from == MRAM_FROM_USER)
+	if (user)
 		user_access_end();
 	if (!want)
 		i = MRAM_ZERO_BATCH;
@@ -175,29 +159,8 @@ static void mram_zero_note(unsigned long *zero, unsigned long first, u64 mask)
 }
 
 /**
- * mram_zero_scan_range() - find zero pages in physically contiguous memory
- * @addr: its kernel address
- * @nr: how many pages
- * @zero: bitmap; the bits of pages that are zero get set, others stay
- * @first: the bit of the first page
- */
-void mram_zero_scan_range(const void *addr, unsigned long nr,
-			  unsigned long *zero, unsigned long first)
-{
-	unsigned long n, done;
-	u64 mask;
-
-	for (done = 0; done < nr; done += n) {
-		n = min(nr - done, MRAM_ZERO_BATCH);
-		mram_zero_batch((unsigned long)addr + done * PAGE_SIZE, NULL,
-				mram_zero_first(n), MRAM_FROM_RANGE, &mask);
-		mram_zero_note(zero, first + done, mask);
-	}
-}
-
-/**
  * mram_zero_scan_pages() - find zero pages
- * @pages: the pages; NULL stands for one that is absent and reads as zero
+ * @pages: the pages
  * @nr: how many
  * @zero: bitmap; the bits of pages that are zero get set, others stay
  * @first: the bit of the first page
@@ -211,7 +174,7 @@ void mram_zero_scan_pages(struct page **pages, unsigned long nr,
 	for (done = 0; done < nr; done += n) {
 		n = min(nr - done, MRAM_ZERO_BATCH);
 		mram_zero_batch(0, pages + done, mram_zero_first(n),
-				MRAM_FROM_PAGES, &mask);
+				false, &mask);
 		mram_zero_note(zero, first + done, mask);
 	}
 }
@@ -239,8 +202,7 @@ unsigned long mram_zero_scan_user(unsigned long addr, unsigned long nr,
 	do {
 		want = min(nr - done, MRAM_ZERO_BATCH);
 		n = mram_zero_batch(addr + done * PAGE_SIZE, NULL,
-				    mram_zero_first(want), MRAM_FROM_USER,
-				    &mask);
+				    mram_zero_first(want), true, &mask);
 		mram_zero_note(zero, first + done, mask);
 		done += min(n, want);
 	} while (n >= want && done < nr);
@@ -262,7 +224,7 @@ unsigned int mram_zero_scan_user_mask(unsigned long addr, u64 want, u64 *zero)
 	unsigned long n;
 
 	pagefault_disable();
-	n = mram_zero_batch(addr, NULL, want, MRAM_FROM_USER, zero);
+	n = mram_zero_batch(addr, NULL, want, true, zero);
 	pagefault_enable();
 	return n;
 }

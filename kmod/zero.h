@@ -11,8 +11,6 @@
 
 struct page;
 
-void mram_zero_scan_range(const void *addr, unsigned long nr,
-			  unsigned long *zero, unsigned long first);
 unsigned int mram_zero_scan_user_mask(unsigned long addr, u64 want, u64 *zero);
 void mram_zero_scan_pages(struct page **pages, unsigned long nr,
 			  unsigned long *zero, unsigned long first);

@@ -113,7 +113,7 @@ static void fix_up(int sig, siginfo_t *info, void *_context)
 }
 
 /* Which function is tested; all see the same memory. */
-enum how { RANGE, ARRAY, USER };
+enum how { ARRAY, USER };
 
 struct memory {
 	unsigned char *mem;
@@ -151,11 +151,9 @@ FIXTURE_VARIANT(zero)
 	bool usable;
 };
 
-FIXTURE_VARIANT_ADD(zero, range_avx2) { RANGE, true, true };
-FIXTURE_VARIANT_ADD(zero, range_words) { RANGE, false, true };
-FIXTURE_VARIANT_ADD(zero, range_busy) { RANGE, true, false };
 FIXTURE_VARIANT_ADD(zero, array_avx2) { ARRAY, true, true };
 FIXTURE_VARIANT_ADD(zero, array_words) { ARRAY, false, true };
+FIXTURE_VARIANT_ADD(zero, array_busy) { ARRAY, true, false };
 FIXTURE_VARIANT_ADD(zero, user_avx2) { USER, true, true };
 FIXTURE_VARIANT_ADD(zero, user_words) { USER, false, true };
 
@@ -178,10 +176,7 @@ static unsigned long scan(enum how how, unsigned char *mem,
 {
 	if (how == USER)
 		return mram_zero_scan_user((unsigned long)mem, nr, map, first);
-	if (how == RANGE)
-		mram_zero_scan_range(mem, nr, map, first);
-	else
-		mram_zero_scan_pages(array, nr, map, first);
+	mram_zero_scan_pages(array, nr, map, first);
 	return nr;
 }
 
@@ -312,13 +307,9 @@ FIXTURE_TEARDOWN(array)
 	EXPECT_FALSE(in_fpu || in_user || no_faults);
 }
 
-TEST_F(array, absent_and_zero_pfn)
+TEST_F(array, zero_pfn)
 {
-	unsigned long i;
-
-	/* All that says zero without a look at the data. */
-	for (i = 0; i < 70; i += 2)
-		self->m.array[i] = NULL;
+	/* That says zero without a look at all the data. */
 	self->m.pages[69].zero_pfn = true;
 	self->m.mem[69 * PAGE_SIZE + 64] = 1;
 	memset(self->m.mem + PAGE_SIZE, 1, PAGE_SIZE);
