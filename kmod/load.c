@@ -124,19 +124,16 @@ static int mram_load_zero_run(struct mram_pass *pass, unsigned long addr,
 		if (got < 0)
 			return got;
 		for (i = find_first_zero_bit(zero, got); i < got;
-		     i = find_next_zero_bit(zero, got, end)) {
-			for (end = find_next_bit(zero, got, i); i < end;
-			     i += ret) {
-				ret = mram_load_clear(addr + (i << PAGE_SHIFT),
-						      min_t(unsigned long,
-							    end - i, MRAM_BATCH),
-						      pass->batch);
-				if (ret < 0) {
-					*done += i;
-					return ret;
-				}
-				cond_resched();
+		     i = find_next_zero_bit(zero, got, i + ret)) {
+			end = min_t(unsigned long, i + MRAM_BATCH,
+				    find_next_bit(zero, got, i));
+			ret = mram_load_clear(addr + (i << PAGE_SHIFT), end - i,
+					      pass->batch);
+			if (ret < 0) {
+				*done += i;
+				return ret;
 			}
+			cond_resched();
 		}
 		cond_resched();
 	}

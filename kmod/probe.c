@@ -323,7 +323,7 @@ static void mram_probe_vma(struct vm_area_struct *vma, unsigned long addr,
  * nothing is mapped at @addr, -EINTR.
  */
 long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
-		    unsigned long *absent, unsigned long first)
+		unsigned long *absent, unsigned long first)
 {
 	struct mram_absent to = {
 		.map = absent,
