@@ -523,7 +523,7 @@ struct mram_qemu_save_opts {
 	void *data;
 };
 
-/** MRAM_QEMU_STOP - leave the machine stopped when it is saved */
+/** MRAM_QEMU_STOP - leave the machine stopped when it is saved or restored */
 #define MRAM_QEMU_STOP		(1u << 0)
 /** MRAM_QEMU_UPDATE - the image is an older one of this machine: see there */
 #define MRAM_QEMU_UPDATE	(1u << 1)
@@ -778,6 +778,93 @@ int mram_image_restore(struct mram_image *img, int index, void *addr,
 		       uint64_t length, const struct mram_restore_opts *opts,
 		       struct mram_restore_stats *stats,
 		       struct mram_error *err);
+
+/* ------------------------------------------- restoring into QEMU, outside */
+
+/**
+ * mram_qemu_open_incoming - look at a QEMU that waits for a state
+ * @path: its monitor's socket: qemu -incoming defer -qmp unix:PATH,...
+ *
+ * As mram_qemu_open(), for mram_qemu_restore(): all its RAM has to be in
+ * memory-backend-file objects with share=on, and nothing has come in yet
+ * (-EBUSY).
+ */
+int mram_qemu_open_incoming(struct mram_qemu **out, const char *path,
+			    struct mram_error *err);
+
+/**
+ * struct mram_qemu_restore_opts - how to restore
+ * @size: sizeof(struct mram_qemu_restore_opts)
+ * @flags: MRAM_QEMU_STOP or 0
+ * @window: as in struct mram_restore_opts
+ * @engine: as in struct mram_session_opts
+ * @max_extent: as in struct mram_restore_opts
+ * @progress: as in struct mram_pass_opts, with the pages of all backends
+ * @progress_data: handed to @progress
+ */
+struct mram_qemu_restore_opts {
+	size_t size;
+	uint32_t flags;
+	uint32_t window;
+	const char *engine;
+	uint32_t max_extent;
+	uint32_t reserved;
+	int (*progress)(void *data, uint64_t done, uint64_t total);
+	void *progress_data;
+};
+
+/**
+ * struct mram_qemu_restore_stats - what a restore did
+ * @size: sizeof(struct mram_qemu_restore_stats), set by the caller
+ * @blocks: blocks of the image
+ * @running: the machine runs now
+ * @read: pages read into the backends
+ * @zero: pages of theirs that are zero
+ * @ios: reads
+ * @bytes: bytes read
+ * @streamed: pages of other blocks, which QEMU was handed with its state
+ * @state_bytes: device state
+ * @nsec: the whole job
+ * @state_nsec: of this, the handing over
+ * @engine: who filled the backends; static
+ * @state: what QEMU calls the state that the machine is in
+ */
+struct mram_qemu_restore_stats {
+	size_t size;
+	uint32_t blocks;
+	uint32_t running;
+	uint64_t read;
+	uint64_t zero;
+	uint64_t ios;
+	uint64_t bytes;
+	uint64_t streamed;
+	uint64_t state_bytes;
+	uint64_t nsec;
+	uint64_t state_nsec;
+	const char *engine;
+	char state[32];
+};
+
+/**
+ * mram_qemu_restore - restore a virtual machine into a QEMU that waits
+ * @q: of mram_qemu_open_incoming(); good for one restore
+ * @img: an image that QEMU or mram_qemu_save() wrote
+ * @stats: may be NULL
+ *
+ * -EINVAL before anything is touched when the image is of another machine type,
+ * or blocks differ in name or length. Then QEMU's shared memory is filled, QEMU
+ * is handed the rest, and the machine goes on, unless it was paused when it was
+ * saved, QEMU was started with -S, or MRAM_QEMU_STOP is given: then it is
+ * paused.
+ *
+ * After an error while memory is filled QEMU waits as before, and the job may be
+ * done again. -EREMOTEIO: it did not take the device state and has to be started
+ * anew; -ECONNRESET: it has ended for that.
+ */
+int mram_qemu_restore(struct mram_qemu *q, struct mram_image *img,
+		      const struct mram_qemu_restore_opts *opts,
+		      struct mram_qemu_restore_stats *stats,
+		      struct mram_error *err);
 
 /* --------------------------------------------- pages of an image, as such */
 

@@ -22,7 +22,6 @@ may be given, without any all are run.
 import json
 import mmap
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -32,78 +31,17 @@ import time
 
 import tap
 from image import BadImage, Image
-from qemu import HERE, PROJECT, Qemu, QemuError, output_of
+from machine import MIB, NODE, PAGE, Machine
+from qemu import PROJECT, QemuError
 
-VERSION = os.environ.get("MRAM_QEMU", "10")
 TOOL = os.environ.get("TOOL", f"{PROJECT}/build/user/mapped-ram")
 WORK = os.environ["MRAM_TEST_DIR"]
 BLKDEV = os.environ.get("MRAM_TEST_BLKDEV", "/dev/vdb")
-MIB = 1 << 20
-NODE = 80 * MIB
-PAGE = 4096
-
 OUT = tap.Tap()
 
 
 def result(good, name, *seen):
     OUT.ok(good, name, "\n".join(str(part) for part in seen))
-
-
-def arguments(directory, accel, guest, append, *more):
-    """A machine of two NUMA nodes, whose memory is two files, and two
-    monitors for others."""
-    args = ["-accel", accel, "-machine", "q35", "-smp", "1",
-            "-m", f"{2 * NODE // MIB}M",
-            "-device", "VGA,vgamem_mb=1",
-            "-kernel", f"{guest}/kernel", "-initrd", f"{guest}/initrd",
-            "-append", append]
-    for node in range(2):
-        args += ["-object",
-                 f"memory-backend-file,id=node{node},size={NODE},share=on,"
-                 f"mem-path={directory}/ram{node}",
-                 "-numa", f"node,memdev=node{node}"]
-    for monitor in range(2):
-        args += ["-qmp",
-                 f"unix:{directory}/tool{monitor},server=on,wait=off"]
-    return args
-
-
-class Machine(Qemu):
-    """One with the guest, in a directory of its own on shared memory."""
-
-    accel = guest_dir = append = None
-
-    def __init__(self, *more, settings="work=24 writes=64"):
-        self.directory = tempfile.mkdtemp(dir="/dev/shm")
-        super().__init__(VERSION, self.directory, [
-            *arguments(self.directory, self.accel, self.guest_dir,
-                       f"{self.append} {settings}"), *more])
-
-    def close(self):
-        super().close()
-        shutil.rmtree(self.directory)
-
-    def tool_socket(self, number=0):
-        return f"{self.directory}/tool{number}"
-
-    def running(self):
-        return self.qmp("query-status")["running"]
-
-    def settings(self):
-        """All that a save sets and has to set back."""
-        capabilities = {c["capability"]: c["state"]
-                        for c in self.qmp("query-migrate-capabilities")}
-        return capabilities, self.qmp("query-migrate-parameters")
-
-    def set_capability(self, name, state):
-        self.qmp("migrate-set-capabilities", capabilities=[
-            {"capability": name, "state": state}])
-
-    def load(self, path):
-        self.set_capability("mapped-ram", True)
-        self.qmp("migrate-incoming", uri=f"file:{path}")
-        while self.qmp("query-status")["status"] == "inmigrate":
-            time.sleep(0.1)
 
 
 def run(*args):
@@ -510,10 +448,7 @@ def test_fail(machine):
 
 def main():
     parts = sys.argv[1:] or ["live", "update", "block", "refuse", "fail"]
-    Machine.accel = os.environ.get("MRAM_TEST_ACCEL", "kvm")
-    Machine.guest_dir = output_of(f"{HERE}/guest/make-guest")
-    with open(f"{Machine.guest_dir}/append", encoding="ascii") as f:
-        Machine.append = f.read().strip()
+    Machine.find_guest()
     machine = Machine()
     try:
         machine.wait_for_guest(2)

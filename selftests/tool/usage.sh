@@ -115,6 +115,13 @@ refused '--machine wants' save --machine "$(printf '%0256d' 0)" \
 	--region "a=$T/mem" "$image"
 refused "'--force' takes no value" save --force=1 --region "a=$T/mem" "$image"
 refused "is a --region and a --skip" restore --region "a=$T/mem" --skip a "$image"
+refused "no --region is given, and no --qmp" restore "$image"
+refused "'--qmp' needs a value" restore --qmp
+refused "no --region, no --skip" restore --qmp "$T/qmp" --skip a "$image"
+refused "no --region, no --skip" restore --qmp "$T/qmp" --region "a=$T/mem" "$image"
+refused "want --qmp" restore --stop --region "a=$T/mem" "$image"
+refused "want --qmp" restore --json --region "a=$T/mem" "$image"
+refused "'--stop' takes no value" restore --stop=1 --qmp "$T/qmp" "$image"
 refused "unknown option '--force'" restore --force --region "a=$T/mem" "$image"
 
 run --version

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A running QEMU that is saved from outside, for the library's own files.
+ * A QEMU that is saved or restored from outside, for the library's own files.
  *
  * qemu_open.c finds its memory, qemu_check.c what is in the way, qemu_run.c
  * stops and continues it, qemu_state.c fetches its device state, and
- * qemu_save.c is the job.
+ * qemu_save.c is the job. The way back: qemu_match.c compares an image with it,
+ * qemu_feed.c hands it the device state, and qemu_restore.c is the job.
  */
 #ifndef MRAM_QEMU_H
 #define MRAM_QEMU_H
@@ -30,7 +31,7 @@ struct json_object;
  * @fd: the file; an exclusive lock on it keeps a second job away
  * @dev: with @ino, who the file is
  * @huge: on hugetlbfs
- * @addr: mapped here, read-only
+ * @addr: mapped here, read-only unless it is restored
  */
 struct qemu_ram {
 	char *id;
@@ -49,6 +50,7 @@ struct qemu_ram {
  * @qmp: the connection
  * @name: the machine's, owned
  * @ram: @nr_ram backends, in the order of their ids
+ * @incoming: it waits for a state
  * @runs: it ran when it was opened
  * @had_ignore_shared: that capability was on
  * @had_mapped_ram: and that one
@@ -63,6 +65,7 @@ struct mram_qemu {
 	char *name;
 	struct qemu_ram *ram;
 	size_t nr_ram;
+	bool incoming;
 	bool runs;
 
 	bool had_ignore_shared;
@@ -79,8 +82,16 @@ struct mram_qemu {
 /** qemu_check - is anything in the way of saving it? */
 int qemu_check(struct mram_qemu *q, struct mram_error *err);
 
+/** qemu_check_incoming - does it wait, and is nothing in the way? */
+int qemu_check_incoming(struct mram_qemu *q, struct mram_error *err);
+
 /** qemu_check_state - does it run, or stand still, as one that can be saved? */
 int qemu_check_state(struct mram_qemu *q, bool *runs, struct mram_error *err);
+
+/* ----------------------------------------------------------- qemu_finish.c */
+
+/** qemu_is_named - is @idstr what QEMU calls the RAMBlock of this backend? */
+bool qemu_is_named(const char *idstr, const char *id);
 
 /* -------------------------------------------------------------- qemu_run.c */
 
@@ -105,6 +116,9 @@ void qemu_undo(struct mram_qemu *q, struct mram_error *err);
 /** qemu_fetch_state - QEMU's stream without its shared memory */
 int qemu_fetch_state(struct mram_qemu *q, struct mram_buf *out,
 		     struct mram_error *err);
+
+/** qemu_begin_caps - capabilities that move device state alone */
+int qemu_begin_caps(struct mram_qemu *q, struct mram_error *err);
 
 /** qemu_restore_caps - capabilities and parameters as they were */
 int qemu_restore_caps(struct mram_qemu *q, struct mram_error *err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * What is in the way of saving a running QEMU, by its name. Nothing is changed
- * here.
+ * What is in the way of saving a running QEMU, or of restoring into a waiting
+ * one, by its name. Nothing is changed here.
  */
 #include <errno.h>
 #include <json-c/json.h>
@@ -24,6 +24,11 @@ static const char *const harmless[] = {
 	/* These two are set as they have to be, and set back. */
 	"x-ignore-shared", "mapped-ram",
 };
+
+static const char *job_name(const struct mram_qemu *q)
+{
+	return q->incoming ? "restoring" : "saving";
+}
 
 static bool is_harmless(const char *name)
 {
@@ -59,8 +64,8 @@ static int check_capabilities(struct mram_qemu *q, struct mram_error *err)
 			q->had_mapped_ram = qmp_bool(o, "state");
 		} else if (qmp_bool(o, "state") && !is_harmless(name)) {
 			ret = mram_err(err, -EOPNOTSUPP,
-				       "QEMU's migration capability '%.60s' is on, which excludes saving: " OFF_WITH,
-				       name);
+				       "QEMU's migration capability '%.60s' is on, which excludes %s: " OFF_WITH,
+				       name, job_name(q));
 		}
 	}
 	json_object_put(list);
@@ -82,8 +87,8 @@ static int check_parameters(struct mram_qemu *q, struct mram_error *err)
 	tls = qmp_string(o, "tls-creds");
 	if (tls && *tls)
 		ret = mram_err(err, -EOPNOTSUPP,
-			       "QEMU's migration parameter 'tls-creds' is '%.60s', and TLS excludes saving: set it to ''",
-			       tls);
+			       "QEMU's migration parameter 'tls-creds' is '%.60s', and TLS excludes %s: set it to ''",
+			       tls, job_name(q));
 	q->bandwidth = qmp_int(o, "max-bandwidth", -1);
 	json_object_put(o);
 	return ret;
@@ -266,5 +271,44 @@ int qemu_check(struct mram_qemu *q, struct mram_error *err)
 		ret = check_devices(q, "/machine/peripheral-anon", err);
 	if (!ret)
 		ret = check_network(q, err);
+	return ret;
+}
+
+/* ---------------------------------------------------------------- incoming */
+
+static int check_waiting(struct mram_qemu *q, struct mram_error *err)
+{
+	struct json_object *o;
+	const char *status;
+	char text[32];
+	int ret;
+
+	ret = qmp_execute(q->qmp, "query-status", NULL, &o, err);
+	if (ret)
+		return ret;
+	status = qmp_string(o, "status");
+	if (!status || strcmp(status, "inmigrate"))
+		ret = mram_err(err, -EBUSY,
+			       "the virtual machine is in state '%.60s', not 'inmigrate': QEMU has to be started with -incoming defer",
+			       status ? status : "?");
+	json_object_put(o);
+	if (!ret)
+		ret = qemu_migration(q, text, err);
+	if (ret >= 0 && strcmp(text, "none"))
+		ret = mram_err(err, -EBUSY,
+			       "QEMU's incoming migration is '%s' already: start QEMU anew, with -incoming defer",
+			       text);
+	return ret;
+}
+
+int qemu_check_incoming(struct mram_qemu *q, struct mram_error *err)
+{
+	int ret;
+
+	ret = check_waiting(q, err);
+	if (!ret)
+		ret = check_capabilities(q, err);
+	if (!ret)
+		ret = check_parameters(q, err);
 	return ret;
 }

@@ -41,9 +41,6 @@ struct qemu_job {
 int qemu_job_at(struct qemu_job *j, enum mram_qemu_phase phase, uint64_t done,
 		uint64_t total);
 
-/** qemu_is_named - is @idstr what QEMU calls the RAMBlock of this backend? */
-bool qemu_is_named(const char *idstr, const char *id);
-
 /** qemu_commit - make a valid image of pages and state */
 int qemu_commit(struct qemu_job *j, struct mram_error *err);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Finding a running QEMU's memory: its backends by the monitor, their files by
+ * Finding a QEMU's memory: its backends by the monitor, their files by
  * their paths, and that the process really maps them by /proc.
  */
 #include <errno.h>
@@ -38,14 +38,15 @@ static int get_property(struct mram_qemu *q, const char *id, const char *name,
 /* As the process sees it; it may have a root and a directory of its own. */
 static int open_path(const struct mram_qemu *q, const char *path)
 {
+	int flags = (q->incoming ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK;
 	char full[4200];
 	int fd;
 
 	snprintf(full, sizeof(full), "/proc/%d/%s/%s", (int)q->qmp->pid,
 		 *path == '/' ? "root" : "cwd", path);
-	fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = open(full, flags);
 	if (fd < 0 && *path == '/')
-		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		fd = open(path, flags);
 	return fd;
 }
 
@@ -68,8 +69,10 @@ static int check_mapped(const struct mram_qemu *q, const struct qemu_ram *r,
 	other = procmap_others(q->qmp->pid, r->dev, r->ino, name);
 	if (other)
 		return mram_err(err, -EOPNOTSUPP,
-				"memory backend '%s': process %d (%s) maps %s, too: what it writes (as a vhost-user device does) cannot be seen",
-				r->id, (int)other, name, r->path);
+				"memory backend '%s': process %d (%s) maps %s, too: %s",
+				r->id, (int)other, name, r->path,
+				q->incoming ? "it would see what is restored" :
+				"what it writes (as a vhost-user device does) cannot be seen");
 	return 0;
 }
 
@@ -106,10 +109,12 @@ static int open_ram(struct mram_qemu *q, struct qemu_ram *r,
 	/* Two backends may be parts of one file; one lock is enough then. */
 	if (other == r && flock(r->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
 		return mram_err(err, -EBUSY,
-				"memory backend '%s': %s is locked: another job saves this machine",
+				"memory backend '%s': %s is locked: another job works on this machine",
 				r->id, r->path);
 	/* Reading takes no huge page that is not there already: reserve none. */
-	r->addr = mmap(NULL, r->size, PROT_READ, MAP_SHARED | MAP_NORESERVE,
+	r->addr = mmap(NULL, r->size,
+		       q->incoming ? PROT_READ | PROT_WRITE : PROT_READ,
+		       q->incoming ? MAP_SHARED : MAP_SHARED | MAP_NORESERVE,
 		       r->fd, (off_t)r->offset);
 	if (r->addr == MAP_FAILED) {
 		r->addr = NULL;
@@ -156,13 +161,14 @@ static int add_backend(struct mram_qemu *q, struct json_object *dev,
 
 	if (!qmp_bool(dev, "share"))
 		return mram_err(err, -EOPNOTSUPP,
-				"memory backend '%s' is private RAM (share=off): what is in it cannot be seen from outside, use " FILE_TYPE ",share=on",
-				id);
+				"memory backend '%s' is private RAM (share=off): what is in it cannot be %s from outside, use " FILE_TYPE ",share=on",
+				id, q->incoming ? "set" : "seen");
 	ret = get_property(q, id, "type", &value, err);
 	if (!ret && strcmp(json_object_get_string(value), FILE_TYPE))
 		ret = mram_err(err, -EOPNOTSUPP,
-			       "memory backend '%s' is a %.60s: only memory in named files can be saved, use " FILE_TYPE ",share=on",
-			       id, json_object_get_string(value));
+			       "memory backend '%s' is a %.60s: only memory in named files can be %s, use " FILE_TYPE ",share=on",
+			       id, json_object_get_string(value),
+			       q->incoming ? "restored" : "saved");
 	json_object_put(value);
 	if (ret)
 		return ret;
@@ -228,21 +234,23 @@ static int find_name(struct mram_qemu *q, struct mram_error *err)
 	return q->name ? 0 : mram_err(err, -ENOMEM, "out of memory");
 }
 
-int mram_qemu_open(struct mram_qemu **out, const char *path,
-		   struct mram_error *err)
+static int open_qemu(struct mram_qemu **out, const char *path, bool incoming,
+		     struct mram_error *err)
 {
 	struct mram_qemu *q = calloc(1, sizeof(*q));
 	int ret;
 
 	if (!q)
 		return mram_err(err, -ENOMEM, "%.200s: out of memory", path);
+	q->incoming = incoming;
 	ret = qmp_open(&q->qmp, path, err);
 	if (!ret && q->qmp->pid <= 0)
 		ret = mram_err(err, -ESRCH,
 			       "%.200s: the process that listens there cannot be seen from here; is it in a container?",
 			       path);
 	if (!ret)
-		ret = qemu_check(q, err);
+		ret = incoming ? qemu_check_incoming(q, err) :
+				 qemu_check(q, err);
 	if (!ret)
 		ret = find_name(q, err);
 	if (!ret)
@@ -253,6 +261,18 @@ int mram_qemu_open(struct mram_qemu **out, const char *path,
 	}
 	*out = q;
 	return 0;
+}
+
+int mram_qemu_open(struct mram_qemu **out, const char *path,
+		   struct mram_error *err)
+{
+	return open_qemu(out, path, false, err);
+}
+
+int mram_qemu_open_incoming(struct mram_qemu **out, const char *path,
+			    struct mram_error *err)
+{
+	return open_qemu(out, path, true, err);
 }
 
 void mram_qemu_close(struct mram_qemu *q)

@@ -67,6 +67,12 @@ static int set_bandwidth(struct mram_qemu *q, int64_t value,
 	return qmp_execute(q->qmp, "migrate-set-parameters", args, NULL, err);
 }
 
+int qemu_begin_caps(struct mram_qemu *q, struct mram_error *err)
+{
+	q->caps_set = true;
+	return set_capabilities(q, true, false, err);
+}
+
 int qemu_restore_caps(struct mram_qemu *q, struct mram_error *err)
 {
 	int ret;
@@ -88,8 +94,7 @@ static int begin(struct mram_qemu *q, int *out, struct mram_error *err)
 				strerror(errno));
 	fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
-	q->caps_set = true;
-	ret = set_capabilities(q, true, false, err);
+	ret = qemu_begin_caps(q, err);
 	if (!ret)
 		ret = set_bandwidth(q, NO_LIMIT, err);
 	if (!ret)

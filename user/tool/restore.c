@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * mapped-ram restore: an image to files or shared memory.
+ * mapped-ram restore: its command line. The ways to restore have files of their
+ * own.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cleanup.h"
-#include "facts.h"
 #include "lock.h"
-#include "progress.h"
-#include "region.h"
+#include "restore.h"
 #include "tool.h"
 
 static const char help[] =
 "usage: mapped-ram restore --region NAME=PATH [OPTION]... IMAGE\n"
+"       mapped-ram restore --qmp SOCKET [OPTION]... IMAGE\n"
 "\n"
 "Fill the files or shared memory in PATH from IMAGE. A missing file is made;\n"
 "one that exists must have the block's size. Nothing is written before all is\n"
-"checked.\n"
+"checked. Or restore the virtual machine of IMAGE into a QEMU that was started\n"
+"with -incoming defer, and whose monitor listens on SOCKET.\n"
 "\n"
 "  --region NAME=PATH  a block of the image, and where it goes; may be given\n"
 "                      more than once\n"
@@ -32,18 +31,11 @@ static const char help[] =
 "  --offset SIZE       the image does not begin at the start of IMAGE but here\n"
 "  --help, -h          this text\n"
 "\n"
+"with --qmp, and without --region and --skip:\n"
+"  --stop              leave the virtual machine paused\n"
+"  --json              tell what was done as JSON\n"
+"\n"
 "SIZE is in bytes, or with K, M or G behind it.\n";
-
-struct restore {
-	struct regions regions;
-	const char **skip;
-	int nr_skip;
-	struct mram_restore_opts opts;
-	struct mram_restore_stats total;
-	struct facts facts;
-	const char *image;
-	uint64_t offset;
-};
 
 enum {
 	OPT_REGION = 256,
@@ -52,6 +44,9 @@ enum {
 	OPT_WINDOW,
 	OPT_MAX_EXTENT,
 	OPT_OFFSET,
+	OPT_QMP,
+	OPT_STOP,
+	OPT_JSON,
 };
 
 static const struct option options[] = {
@@ -61,6 +56,9 @@ static const struct option options[] = {
 	{ "window",	required_argument,	NULL, OPT_WINDOW },
 	{ "max-extent",	required_argument,	NULL, OPT_MAX_EXTENT },
 	{ "offset",	required_argument,	NULL, OPT_OFFSET },
+	{ "qmp",	required_argument,	NULL, OPT_QMP },
+	{ "stop",	no_argument,		NULL, OPT_STOP },
+	{ "json",	no_argument,		NULL, OPT_JSON },
 	{ "help",	no_argument,		NULL, 'h' },
 	{ }
 };
@@ -82,6 +80,15 @@ static int take_option(struct restore *r, int c)
 	case OPT_OFFSET:
 		return tool_take_offset("restore", "--offset", optarg,
 					&r->offset);
+	case OPT_QMP:
+		r->qmp = optarg;
+		return 0;
+	case OPT_STOP:
+		r->stop = true;
+		return 0;
+	case OPT_JSON:
+		r->json = true;
+		return 0;
 	}
 	return TOOL_USAGE;
 }
@@ -90,8 +97,16 @@ static int check_options(const struct restore *r)
 {
 	int i;
 
+	if (r->qmp && (r->regions.count || r->nr_skip))
+		return tool_usage("restore",
+				  "--qmp finds the memory itself: no --region, no --skip");
+	if (r->qmp)
+		return 0;
+	if (r->stop || r->json)
+		return tool_usage("restore", "--stop and --json want --qmp");
 	if (!r->regions.count)
-		return tool_usage("restore", "no --region is given");
+		return tool_usage("restore",
+				  "no --region is given, and no --qmp");
 	for (i = 0; i < r->nr_skip; i++)
 		if (regions_find(&r->regions, r->skip[i]))
 			return tool_usage("restore",
@@ -100,138 +115,12 @@ static int check_options(const struct restore *r)
 	return 0;
 }
 
-static bool skipped(const struct restore *r, const char *name)
-{
-	int i;
-
-	for (i = 0; i < r->nr_skip; i++)
-		if (!strcmp(r->skip[i], name))
-			return true;
-	return false;
-}
-
-/* Names that the image does not know are mistakes, also those to skip. */
-static int check_names(const struct restore *r)
-{
-	size_t i;
-	int k;
-
-	for (i = 0; i < r->regions.count; i++)
-		if (mram_image_find(r->facts.image,
-				    r->regions.list[i].name) < 0)
-			return tool_fail("%s has no block '%s'; 'mapped-ram info' lists what it has",
-					 r->image, r->regions.list[i].name);
-	for (k = 0; k < r->nr_skip; k++)
-		if (mram_image_find(r->facts.image, r->skip[k]) < 0)
-			return tool_fail("%s has no block '%s' to skip; 'mapped-ram info' lists what it has",
-					 r->image, r->skip[k]);
-	return 0;
-}
-
-static int match_blocks(struct restore *r)
-{
-	int i;
-
-	for (i = 0; i < r->facts.count; i++) {
-		const struct mram_block_info *b = &r->facts.blocks[i];
-		struct region *region = regions_find(&r->regions, b->name);
-
-		if (region) {
-			region->block = i;
-			region->length = b->length;
-		} else if (!skipped(r, b->name)) {
-			return tool_fail("block '%s' of %s has no --region; give it one, or --skip it",
-					 b->name, r->image);
-		}
-	}
-	return 0;
-}
-
-static int open_targets(struct restore *r)
-{
-	struct stat st;
-
-	if (stat(r->image, &st))
-		return tool_fail("%s: %s", r->image, strerror(errno));
-	return regions_open_targets(&r->regions, st.st_dev, st.st_ino);
-}
-
-static int on_progress(void *data, uint64_t done, uint64_t total)
-{
-	const struct restore *r = data;
-
-	(void)total;
-	progress_update(r->total.read + r->total.zero + done);
-	return cleanup_interrupted();
-}
-
-static void start_progress(struct restore *r)
-{
-	uint64_t pages = 0, bytes = 0;
-	size_t i;
-
-	for (i = 0; i < r->regions.count; i++) {
-		pages += r->facts.blocks[r->regions.list[i].block].pages;
-		bytes += r->regions.list[i].length;
-	}
-	r->opts.progress = on_progress;
-	r->opts.progress_data = r;
-	progress_start("restoring", pages, bytes);
-}
-
-/*
- * More than one try only when a signal that means nothing to us, as being
- * stopped and continued does, ended the one before.
- */
-static int restore_region(struct restore *r, const struct region *region)
-{
-	struct mram_restore_stats stats = { .size = sizeof(stats) };
-	struct mram_error err = { 0 };
-	int ret;
-
-	/* QEMU has blocks that are empty, and nobody can map those. */
-	if (!region->length)
-		return 0;
-	do
-		ret = mram_image_restore(r->facts.image, region->block,
-					 region->addr, region->length,
-					 &r->opts, &stats, &err);
-	while (ret == -EINTR && !cleanup_interrupted());
-	if (ret && cleanup_interrupted())
-		return tool_fail("interrupted; the memory is incomplete");
-	if (ret)
-		return tool_fail_library(r->image, ret, &err);
-	r->total.read += stats.read;
-	r->total.zero += stats.zero;
-	r->total.ios += stats.ios;
-	r->total.bytes += stats.bytes;
-	r->total.engine = stats.engine;
-	return 0;
-}
-
 static int run(struct restore *r)
 {
-	uint64_t start = tool_now();
-	size_t i;
-
 	if (lock_image(r->image, IMAGE_READ) ||
-	    facts_gather(&r->facts, r->image, r->offset) ||
-	    check_names(r) || match_blocks(r) || open_targets(r))
+	    facts_gather(&r->facts, r->image, r->offset))
 		return TOOL_FAILED;
-	start_progress(r);
-	for (i = 0; i < r->regions.count; i++)
-		if (restore_region(r, &r->regions.list[i]))
-			return TOOL_FAILED;
-	progress_end();
-	printf("%zu %s restored: %llu pages read, %llu zero, %llu I/Os, %s, engine %s, %.2f s\n",
-	       r->regions.count, r->regions.count == 1 ? "block" : "blocks",
-	       (unsigned long long)r->total.read,
-	       (unsigned long long)r->total.zero,
-	       (unsigned long long)r->total.ios,
-	       tool_format_size(r->total.bytes).text,
-	       r->total.engine ? r->total.engine : "none",
-	       tool_seconds(tool_now() - start));
-	return 0;
+	return r->qmp ? restore_qmp(r) : restore_files(r);
 }
 
 int cmd_restore(int argc, char **argv)
