@@ -779,6 +779,60 @@ int mram_image_restore(struct mram_image *img, int index, void *addr,
 		       struct mram_restore_stats *stats,
 		       struct mram_error *err);
 
+/**
+ * struct mram_map_opts - how to map
+ * @size: sizeof(struct mram_map_opts)
+ * @flags: must be 0
+ * @max_maps: make at most so many mappings; 0 for 16384. A process may have
+ *            vm.max_map_count of them.
+ */
+struct mram_map_opts {
+	size_t size;
+	uint32_t flags;
+	uint32_t max_maps;
+};
+
+/**
+ * struct mram_map_stats - what memory is made of
+ * @size: sizeof(struct mram_map_stats), set by the caller
+ * @maps: mappings that were made
+ * @held: pages that the image holds. Those that are touched come through the
+ *        page cache and stay there, once for all that map the image.
+ * @zero: pages that it does not hold
+ * @private: pages, of either kind, that were read or zeroed at once and are this
+ *           process' own, for want of mappings
+ * @nsec: wall-clock time
+ */
+struct mram_map_stats {
+	size_t size;
+	uint64_t maps;
+	uint64_t held;
+	uint64_t zero;
+	uint64_t private;
+	uint64_t nsec;
+};
+
+/**
+ * mram_image_map - make memory a private copy-on-write mapping of a block
+ * @index: the block
+ * @addr: page-aligned; whatever is mapped there is replaced. No hugetlbfs.
+ * @length: in bytes; must be the block's length
+ * @stats: may be NULL
+ *
+ * Nothing is read yet but bitmaps. Many machines can be cloned from one image:
+ * they share what they do not write, and see nothing of each other. The image
+ * may be closed, but nobody may change the file or cut it short as long as it is
+ * mapped: that would change the machines, or end them with SIGBUS. So does a
+ * page that cannot be read. Memory that is discarded (MADV_DONTNEED) is the
+ * image's again, not zero: to discard it, map anonymous memory over it.
+ *
+ * After an error the memory is anonymous and zero, or inaccessible when there
+ * cannot be so much; it is as it was when the arguments were wrong.
+ */
+int mram_image_map(struct mram_image *img, int index, void *addr,
+		   uint64_t length, const struct mram_map_opts *opts,
+		   struct mram_map_stats *stats, struct mram_error *err);
+
 /* ------------------------------------------- restoring into QEMU, outside */
 
 /**

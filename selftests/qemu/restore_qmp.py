@@ -228,6 +228,7 @@ def test_stock(machine, image):
              {"multifd_channels": 2, "direct_io": True}, 0),
             ("at an offset", ["mapped-ram"], {"direct_io": False}, 3 * MIB)):
         machine.wait_for_guest(1)
+        machine.qmp("stop")
         before = machine.guest()
         machine.save(f"file:{image},offset={offset:#x}" if offset else
                      f"file:{image}", capabilities, parameters)
