@@ -44,9 +44,9 @@ static uint64_t step(uint64_t *x)
 	return *x ^= *x << 17;
 }
 
-static void do_page(const struct order *o, unsigned char *p, uint64_t content)
+static void do_page(enum op op, unsigned char *p, uint64_t content)
 {
-	switch (o->op) {
+	switch (op) {
 	case OP_WRITE:
 		memset(p, (int)(content % 255) + 1, PAGE);
 		break;
@@ -72,22 +72,19 @@ static void obey(int in, int out, unsigned char *p)
 	uint64_t x = 88172645463325252ull;
 	struct order o;
 	unsigned long i;
+	enum op op;
 
 	while (read(in, &o, sizeof(o)) == sizeof(o)) {
-		if (o.op == OP_RUN)
-			break;
+		while (o.op == OP_RUN) {
+			i = step(&x) % PAGES;
+			op = step(&x) % 64 ? OP_WRITE :
+			     step(&x) % 2 ? OP_PUNCH : OP_ZAP;
+			do_page(op, p + i * PAGE, x);
+		}
 		for (i = o.first; i < o.first + o.count; i++)
-			do_page(&o, p + i * PAGE, step(&x));
+			do_page(o.op, p + i * PAGE, step(&x));
 		if (write(out, "", 1) != 1)
 			_exit(1);
-	}
-	for (o.count = 1; o.op == OP_RUN;) {
-		unsigned long page = step(&x) % PAGES;
-
-		o.op = step(&x) % 64 ? OP_WRITE : step(&x) % 2 ? OP_PUNCH :
-								 OP_ZAP;
-		do_page(&o, p + page * PAGE, x);
-		o.op = OP_RUN;
 	}
 	_exit(0);
 }

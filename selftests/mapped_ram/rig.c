@@ -257,9 +257,3 @@ int rig_save(struct rig *rig, struct mapped_ram_save *save)
 		 (unsigned long long)written, (unsigned long long)zero);
 	return -EBADMSG;
 }
-
-int rig_image_page(struct rig *rig, size_t page, void *buf)
-{
-	return image_read(&rig->img, buf, rig->r.page_size,
-			  RIG_HEAD + page * rig->r.page_size);
-}

@@ -94,7 +94,4 @@ long cached_region_pages(const struct region *r, const struct image *img);
 int save_pass(const struct region *r, struct mapped_ram_save *save);
 int load_pass(const struct region *r, struct mapped_ram_load *load);
 
-/* What the image holds for a page, past the page cache; 0 or -errno */
-int rig_image_page(struct rig *rig, size_t page, void *buf);
-
 #endif

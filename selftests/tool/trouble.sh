@@ -39,6 +39,19 @@ finish()
 	wait $pid 2>/dev/null || status=$?
 }
 
+# Job control: a job that has come to its end meanwhile is none to complain of.
+stop_and_go()
+{
+	local _
+
+	for _ in 1 2 3; do
+		kill -s STOP $pid 2>/dev/null
+		sleep 0.1
+		kill -s CONT $pid 2>/dev/null
+		sleep 0.1
+	done
+}
+
 for engine in $(engines); do
 	for signal in INT TERM HUP; do
 		rm -f "$T/image"
@@ -82,24 +95,14 @@ for engine in $(engines); do
 	# it is not made quite as slow.
 	start "$T/image" save --engine "$engine" --window 1 --max-extent 16K \
 		--region "ram=$big" "$T/image"
-	for _ in 1 2 3; do
-		kill -s STOP $pid 2>/dev/null
-		sleep 0.1
-		kill -s CONT $pid 2>/dev/null
-		sleep 0.1
-	done
+	stop_and_go
 	finish
 	went_well && grep -q ' 24576 pages written, 0 zero' "$T/out"
 	result $? "SIGSTOP and SIGCONT change nothing: $engine"
 
 	start "$S/r" restore --engine "$engine" --window 1 --max-extent 16K \
 		--region "ram=$S/r" "$T/image"
-	for _ in 1 2 3; do
-		kill -s STOP $pid 2>/dev/null
-		sleep 0.1
-		kill -s CONT $pid 2>/dev/null
-		sleep 0.1
-	done
+	stop_and_go
 	finish
 	went_well && grep -q ' 24576 pages read, 0 zero' "$T/out" &&
 		cmp "$big" "$S/r" >>"$T/out"

@@ -282,32 +282,32 @@ TEST_F(zero, sections)
 }
 
 /* What only one of the functions knows. */
-FIXTURE(array)
+FIXTURE(single)
 {
 	struct memory m;
 };
 
-FIXTURE_VARIANT(array)
+FIXTURE_VARIANT(single)
 {
 	bool avx2;
 };
 
-FIXTURE_VARIANT_ADD(array, avx2) { true };
-FIXTURE_VARIANT_ADD(array, words) { false };
+FIXTURE_VARIANT_ADD(single, avx2) { true };
+FIXTURE_VARIANT_ADD(single, words) { false };
 
-FIXTURE_SETUP(array)
+FIXTURE_SETUP(single)
 {
 	if (variant->avx2 && !__builtin_cpu_supports("avx2"))
 		SKIP(return, "this processor has no AVX2");
 	ASSERT_TRUE(memory_new(&self->m, variant->avx2, true));
 }
 
-FIXTURE_TEARDOWN(array)
+FIXTURE_TEARDOWN(single)
 {
 	EXPECT_FALSE(in_fpu || in_user || no_faults);
 }
 
-TEST_F(array, zero_pfn)
+TEST_F(single, zero_pfn)
 {
 	/* That says zero without a look at all the data. */
 	self->m.pages[69].zero_pfn = true;
@@ -318,32 +318,7 @@ TEST_F(array, zero_pfn)
 	EXPECT_EQ(0x3f, self->m.map[1]);
 }
 
-FIXTURE(user)
-{
-	struct memory m;
-};
-
-FIXTURE_VARIANT(user)
-{
-	bool avx2;
-};
-
-FIXTURE_VARIANT_ADD(user, avx2) { true };
-FIXTURE_VARIANT_ADD(user, words) { false };
-
-FIXTURE_SETUP(user)
-{
-	if (variant->avx2 && !__builtin_cpu_supports("avx2"))
-		SKIP(return, "this processor has no AVX2");
-	ASSERT_TRUE(memory_new(&self->m, variant->avx2, true));
-}
-
-FIXTURE_TEARDOWN(user)
-{
-	EXPECT_FALSE(in_fpu || in_user || no_faults);
-}
-
-TEST_F(user, not_there)
+TEST_F(single, not_there)
 {
 	unsigned long hole, end, i, start;
 
@@ -371,7 +346,7 @@ TEST_F(user, not_there)
 }
 
 /* Some of 64 pages: no other is looked at, there or not. */
-TEST_F(user, some_of_a_word)
+TEST_F(single, some_of_a_word)
 {
 	unsigned long i, hole;
 	unsigned int first;
@@ -398,7 +373,7 @@ TEST_F(user, some_of_a_word)
 }
 
 /* Pages that go away between the look at their first words and the other. */
-TEST_F(user, gone_meanwhile)
+TEST_F(single, gone_meanwhile)
 {
 	unsigned long gone;
 
@@ -417,7 +392,7 @@ TEST_F(user, gone_meanwhile)
  * And at every place within a page: what stands in for the page are the ends of
  * one that is there and of one that is not. Only the loops themselves take that.
  */
-TEST_F(user, gone_within)
+TEST_F(single, gone_within)
 {
 	enum mram_zero look;
 	const u64 *page;
