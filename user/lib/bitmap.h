@@ -9,6 +9,7 @@
 #ifndef MRAM_BITMAP_H
 #define MRAM_BITMAP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define BITS_PER_WORD	64u
@@ -55,6 +56,17 @@ static inline void bitmap_clear(uint64_t *word, uint64_t bits)
 static inline uint64_t bitmap_claim(uint64_t *word, uint64_t mask)
 {
 	return __atomic_fetch_and(word, ~mask, __ATOMIC_SEQ_CST) & mask;
+}
+
+static inline bool bitmap_test(const uint64_t *words, uint64_t bit)
+{
+	return bitmap_read(&words[bit / BITS_PER_WORD]) >>
+	       bit % BITS_PER_WORD & 1;
+}
+
+static inline void bitmap_set(uint64_t *words, uint64_t bit)
+{
+	bitmap_or(&words[bit / BITS_PER_WORD], 1ull << bit % BITS_PER_WORD);
 }
 
 static inline uint64_t bitmap_count(const uint64_t *words, uint64_t first,

@@ -94,11 +94,6 @@ static int compare_run(struct diff *d, uint64_t first, uint64_t end, bool in_a,
 	return ret;
 }
 
-static bool has(const struct pages *p, uint64_t page)
-{
-	return p->bitmap[page / BITS_PER_WORD] >> page % BITS_PER_WORD & 1;
-}
-
 static int compare(struct diff *d, struct mram_error *err)
 {
 	const struct mram_block_info *a = &d->a.info, *b = &d->b.info;
@@ -114,7 +109,8 @@ static int compare(struct diff *d, struct mram_error *err)
 	d->s.total = bitmap_count(d->a.bitmap, 0, least) +
 		     bitmap_count(d->b.bitmap, 0, least);
 	for (first = 0; !ret && first < least; first = end) {
-		bool in_a = has(&d->a, first), in_b = has(&d->b, first);
+		bool in_a = bitmap_test(d->a.bitmap, first);
+		bool in_b = bitmap_test(d->b.bitmap, first);
 
 		end = run_end(d, first, least, in_a, in_b);
 		if (in_a || in_b)

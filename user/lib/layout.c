@@ -78,9 +78,9 @@ void mram_layout_free(struct mram_layout *l)
 	memset(l, 0, sizeof(*l));
 }
 
-static int check_block(const struct mram_layout *l, const char *name,
-		       uint64_t length, uint64_t page_size,
-		       struct mram_error *err)
+/* Whether the block of this index, which may be a new one, may have this name. */
+static int check_block_name(const struct mram_layout *l, size_t index,
+			    const char *name, struct mram_error *err)
 {
 	size_t i;
 	int ret;
@@ -89,9 +89,21 @@ static int check_block(const struct mram_layout *l, const char *name,
 	if (ret)
 		return ret;
 	for (i = 0; i < l->nr_blocks; i++)
-		if (!strcmp(l->blocks[i].name, name))
+		if (i != index && !strcmp(l->blocks[i].name, name))
 			return mram_err(err, -EEXIST,
 					"block '%s' is there twice", name);
+	return 0;
+}
+
+static int check_block(const struct mram_layout *l, const char *name,
+		       uint64_t length, uint64_t page_size,
+		       struct mram_error *err)
+{
+	int ret;
+
+	ret = check_block_name(l, l->nr_blocks, name, err);
+	if (ret)
+		return ret;
 	if (page_size < MRAM_PAGE_SIZE_MIN || page_size > MRAM_PAGE_SIZE_MAX ||
 	    page_size & (page_size - 1))
 		return mram_err(err, -EINVAL,
@@ -148,16 +160,11 @@ int mram_layout_rename(struct mram_layout *l, size_t index, const char *name,
 		       struct mram_error *err)
 {
 	char *copy;
-	size_t i;
 	int ret;
 
-	ret = mram_name_check("block name", name, strlen(name), err);
+	ret = check_block_name(l, index, name, err);
 	if (ret)
 		return ret;
-	for (i = 0; i < l->nr_blocks; i++)
-		if (i != index && !strcmp(l->blocks[i].name, name))
-			return mram_err(err, -EEXIST,
-					"block '%s' is there twice", name);
 	copy = strdup(name);
 	if (!copy)
 		return mram_err(err, -ENOMEM, "block '%s': no memory", name);

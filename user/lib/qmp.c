@@ -26,7 +26,8 @@
 #define LINE_MAX_BYTES	(64u << 20)
 #define READ_BYTES	65536
 
-int qmp_gone(struct qmp *q, int code, struct mram_error *err)
+/* The connection is no more. */
+static int gone(struct qmp *q, int code, struct mram_error *err)
 {
 	q->closed = true;
 	if (code == -ECONNRESET || code == -EPIPE)
@@ -55,7 +56,7 @@ static int wait_for(struct qmp *q, short what, uint64_t deadline,
 		if (n > 0)
 			return 0;
 		if (n < 0 && errno != EINTR)
-			return qmp_gone(q, -errno, err);
+			return gone(q, -errno, err);
 	}
 }
 
@@ -92,7 +93,7 @@ int qmp_receive(struct qmp *q, uint64_t deadline, struct json_object **out,
 	*out = NULL;
 	while (!(end = find_end(q))) {
 		if (q->closed)
-			return qmp_gone(q, -ECONNRESET, err);
+			return gone(q, -ECONNRESET, err);
 		ret = grow(q, err);
 		if (!ret)
 			ret = wait_for(q, POLLIN, deadline, err);
@@ -103,7 +104,7 @@ int qmp_receive(struct qmp *q, uint64_t deadline, struct json_object **out,
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (n <= 0)
-			return qmp_gone(q, n ? -errno : -ECONNRESET, err);
+			return gone(q, n ? -errno : -ECONNRESET, err);
 		q->in_length += (size_t)n;
 	}
 	*end = '\0';
@@ -153,7 +154,7 @@ int qmp_send(struct qmp *q, const char *text, int fd, uint64_t deadline,
 
 	while (done < length) {
 		if (q->closed)
-			return qmp_gone(q, -ECONNRESET, err);
+			return gone(q, -ECONNRESET, err);
 		n = send_some(q, text + done, length - done, fd);
 		if (n >= 0) {
 			done += (size_t)n;
@@ -161,7 +162,7 @@ int qmp_send(struct qmp *q, const char *text, int fd, uint64_t deadline,
 			continue;
 		}
 		if (errno != EAGAIN && errno != EINTR)
-			return qmp_gone(q, -errno, err);
+			return gone(q, -errno, err);
 		ret = wait_for(q, POLLOUT, deadline, err);
 		if (ret == -ETIMEDOUT)
 			return mram_err(err, ret, "%.200s: QEMU takes no commands",

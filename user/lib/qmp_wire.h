@@ -21,9 +21,6 @@ int qmp_receive(struct qmp *q, uint64_t deadline, struct json_object **out,
 int qmp_send(struct qmp *q, const char *text, int fd, uint64_t deadline,
 	     struct mram_error *err);
 
-/** qmp_gone - the connection is no more; says so */
-int qmp_gone(struct qmp *q, int code, struct mram_error *err);
-
 /** qmp_deadline - when a command that is sent now has to be answered */
 uint64_t qmp_deadline(void);
 

@@ -69,21 +69,14 @@ static int compare_run(struct comparison *k, uint64_t first, uint64_t end,
 
 	ret = read_old(k, first, end - first, err);
 	for (page = first; !ret && page < end; page++) {
-		uint64_t bit = 1ull << page % BITS_PER_WORD;
-
 		c->compared++;
-		bitmap_or(&r->file[page / BITS_PER_WORD], bit);
+		bitmap_set(r->file, page);
 		if (is_equal(k, page, first))
 			c->same++;
 		else
-			bitmap_or(&r->dirty[page / BITS_PER_WORD], bit);
+			bitmap_set(r->dirty, page);
 	}
 	return ret;
-}
-
-static bool is_set(const uint64_t *words, uint64_t page)
-{
-	return words[page / BITS_PER_WORD] & 1ull << page % BITS_PER_WORD;
 }
 
 static int compare_chunk(struct comparison *k, uint64_t first, uint64_t end,
@@ -93,11 +86,9 @@ static int compare_chunk(struct comparison *k, uint64_t first, uint64_t end,
 	int ret = 0;
 
 	while (!ret && page < end) {
-		bool held = is_set(k->had, page);
+		bool held = bitmap_test(k->had, page);
 
-		for (next = page + 1; next < end; next++)
-			if (is_set(k->had, next) != held)
-				break;
+		next = bitmap_next(k->had, page, end, !held);
 		if (held)
 			ret = compare_run(k, page, next, c, err);
 		else

@@ -43,24 +43,17 @@ static int lay_out(struct mram_session *s, const struct mram_foreign *foreign,
 static int write_late(struct mram_session *s, const struct session_late *late,
 		      uint64_t pages_offset, struct mram_error *err)
 {
-	uint64_t page = 0, end;
+	uint64_t page, end;
 	int ret = 0;
 
-	while (!ret && page < late->pages) {
-		if (!(late->there[page / BITS_PER_WORD] &
-		      1ull << page % BITS_PER_WORD)) {
-			page++;
-			continue;
-		}
-		for (end = page + 1; end < late->pages; end++)
-			if (!(late->there[end / BITS_PER_WORD] &
-			      1ull << end % BITS_PER_WORD))
-				break;
+	for (page = bitmap_next(late->there, 0, late->pages, 1);
+	     !ret && page < late->pages;
+	     page = bitmap_next(late->there, end, late->pages, 1)) {
+		end = bitmap_next(late->there, page, late->pages, 0);
 		ret = mram_io_write(s->io,
 				    pages_offset + page * MRAM_PAGE_SIZE_MIN,
 				    late->data + page * MRAM_PAGE_SIZE_MIN,
 				    (end - page) * MRAM_PAGE_SIZE_MIN, err);
-		page = end;
 	}
 	return ret;
 }

@@ -305,13 +305,11 @@ static int64_t take(struct mram_softdirty *t, const struct softdirty_file *f,
 		page = first + i;
 		if (!(e & ENTRY_SOFTDIRTY) &&
 		    (e & (ENTRY_PRESENT | ENTRY_SWAPPED) ||
-		     (!(bitmap_read(&r->file[page / BITS_PER_WORD]) &
-			1ull << page % BITS_PER_WORD) &&
+		     (!bitmap_test(r->file, page) &&
 		      !hole_has_data(c, f->fd, f->offset +
 				     (page << r->page_shift), end))))
 			continue;
-		bitmap_or(&r->dirty[page / BITS_PER_WORD],
-			  1ull << page % BITS_PER_WORD);
+		bitmap_set(r->dirty, page);
 		count++;
 	}
 	return count;
