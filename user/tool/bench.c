@@ -83,6 +83,14 @@ static const struct {
 	{ "pwrite",		"pwrite",	false },
 };
 
+/* What was asked for besides. */
+struct command {
+	struct bench bench;
+	bool keep;
+	bool force;
+	bool json;
+};
+
 /* What is printed, as a table or as JSON. */
 struct output {
 	struct table table;
@@ -90,9 +98,10 @@ struct output {
 	bool json;
 };
 
-static int take_option(struct bench *b, int c, bool *keep, bool *force,
-		       bool *json)
+static int take_option(void *data, int c)
 {
+	struct command *cmd = data;
+	struct bench *b = &cmd->bench;
 	uint64_t value;
 
 	switch (c) {
@@ -127,13 +136,13 @@ static int take_option(struct bench *b, int c, bool *keep, bool *force,
 		b->rounds = (uint32_t)value;
 		return 0;
 	case OPT_KEEP:
-		*keep = true;
+		cmd->keep = true;
 		return 0;
 	case OPT_FORCE:
-		*force = true;
+		cmd->force = true;
 		return 0;
 	case OPT_JSON:
-		*json = true;
+		cmd->json = true;
 		return 0;
 	}
 	return TOOL_USAGE;
@@ -250,86 +259,68 @@ static int run_case(const struct bench *b, struct target *t,
 	return cleanup_interrupted() ? tool_fail("interrupted") : 0;
 }
 
-static int print(struct output *out)
-{
-	if (!out->json)
-		return table_print(&out->table);
-	if (!out->list)
-		return tool_fail("out of memory");
-	puts(json_object_to_json_string_ext(out->list,
-					    JSON_C_TO_STRING_PRETTY |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
-	return 0;
-}
-
-static int run(struct bench *b, bool keep, bool force, bool json)
+static int run(struct command *cmd)
 {
 	static const char *const head[] = {
 		"case", "engine", "I/Os", "s", "MB/s", "I/Os/s", "CPU ns/page",
 	};
-	struct output out = { .table = TABLE(head), .json = json };
+	struct output out = { .table = TABLE(head), .json = cmd->json };
+	struct bench *b = &cmd->bench;
 	struct regions none = { 0 };
 	struct target t;
 	int status;
 	size_t i;
 
-	status = may_overwrite(b->target, force);
+	status = may_overwrite(b->target, cmd->force);
 	/* What it is was looked at, and allowed, just now. */
 	if (!status)
 		status = target_check(&t, b->target, &none, true);
 	if (status)
 		return status;
-	if (json)
+	if (cmd->json)
 		out.list = json_object_new_array();
 	status = bench_memory(b);
 	for (i = 0; !status && i < sizeof(cases) / sizeof(cases[0]); i++)
 		status = run_case(b, &t, &cases[i], &out);
 	if (status) {
 		target_abandon(&t);
-		out.json = false;
+		json_object_put(out.list);
 	} else {
-		status = print(&out);
-		if (t.created && !keep && unlink(b->target))
+		status = cmd->json ? json_print(out.list) :
+				     table_print(&out.table);
+		if (t.created && !cmd->keep && unlink(b->target))
 			status = tool_fail("cannot remove %s: %s", b->target,
 					   strerror(errno));
 	}
-	json_object_put(out.list);
 	return status;
 }
 
 int cmd_bench(int argc, char **argv)
 {
-	struct bench b = {
-		.size = 1ull << 30,
-		.window = 32,
-		.max_extent = 1 << 20,
-		.rounds = 3,
-		.memory = MAP_FAILED,
+	struct command cmd = {
+		.bench.size = 1ull << 30,
+		.bench.window = 32,
+		.bench.max_extent = 1 << 20,
+		.bench.rounds = 3,
+		.bench.memory = MAP_FAILED,
 	};
-	bool keep = false, force = false, json = false;
-	int c, status = 0;
+	bool shown;
+	int status;
 
-	opterr = 0;
-	while (!status &&
-	       (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return tool_finish_output(0);
-		}
-		status = c == '?' || c == ':' ?
-			 tool_bad_option("bench", argv, c) :
-			 take_option(&b, c, &keep, &force, &json);
-	}
+	status = tool_take_options("bench", help, options, argc, argv,
+				   take_option, &cmd, &shown);
+	if (shown)
+		return tool_finish_output(0);
 	if (!status && optind < argc)
 		status = tool_usage("bench", "unexpected argument '%s'",
 				    argv[optind]);
-	if (!status && (!b.target || !*b.target))
+	if (!status && (!cmd.bench.target || !*cmd.bench.target))
 		status = tool_usage("bench", "no --target is given");
 	if (!status) {
 		cleanup_start();
-		status = run(&b, keep, force, json);
+		status = run(&cmd);
 	}
-	if (b.memory != MAP_FAILED)
-		munmap(b.memory, b.size);
+	if (cmd.bench.memory != MAP_FAILED)
+		munmap(cmd.bench.memory, cmd.bench.size);
 	return tool_finish_output(cleanup_end(status));
 }

@@ -10,6 +10,7 @@
 
 #include "cleanup.h"
 #include "compare.h"
+#include "json.h"
 #include "lock.h"
 #include "progress.h"
 #include "tool.h"
@@ -43,12 +44,11 @@ struct diff {
 	struct comparison c;
 };
 
-static int take_option(struct diff *d, int c, char **argv)
+static int take_option(void *data, int c)
 {
+	struct diff *d = data;
+
 	switch (c) {
-	case 'j':
-		d->json = true;
-		return 0;
 	case '1':
 		return tool_take_offset("diff", "--offset1", optarg,
 					&d->offset[0]);
@@ -56,7 +56,8 @@ static int take_option(struct diff *d, int c, char **argv)
 		return tool_take_offset("diff", "--offset2", optarg,
 					&d->offset[1]);
 	}
-	return tool_bad_option("diff", argv, c);
+	d->json = true;
+	return 0;
 }
 
 static int take_arguments(struct diff *d, int argc, char **argv)
@@ -90,25 +91,20 @@ static int run(struct diff *d)
 	if (comparison_make(&d->c))
 		return TOOL_FAILED;
 	progress_end();
-	return d->json ? facts_print_json(comparison_json(&d->c)) :
+	return d->json ? json_print(comparison_json(&d->c)) :
 			 comparison_print(&d->c);
 }
 
 int cmd_diff(int argc, char **argv)
 {
 	struct diff d = { 0 };
-	int c, status = 0;
-	bool same;
+	bool shown, same;
+	int status;
 
-	opterr = 0;
-	while (!status &&
-	       (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return tool_finish_output(0);
-		}
-		status = take_option(&d, c, argv);
-	}
+	status = tool_take_options("diff", help, options, argc, argv,
+				   take_option, &d, &shown);
+	if (shown)
+		return tool_finish_output(0);
 	if (!status)
 		status = take_arguments(&d, argc, argv);
 	if (!status) {

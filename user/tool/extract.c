@@ -43,6 +43,14 @@ struct extract {
 	struct regions regions;
 };
 
+static int take_option(void *data, int c)
+{
+	struct extract *x = data;
+
+	(void)c;
+	return tool_take_offset("extract", "--offset", optarg, &x->offset);
+}
+
 static int take_arguments(struct extract *x, int argc, char **argv)
 {
 	static const char * const what[] = { "image", "block", "file" };
@@ -130,19 +138,13 @@ static int run(struct extract *x)
 int cmd_extract(int argc, char **argv)
 {
 	struct extract x = { 0 };
-	int c, status = 0;
+	bool shown;
+	int status;
 
-	opterr = 0;
-	while (!status &&
-	       (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return tool_finish_output(0);
-		}
-		status = c == 'o' ? tool_take_offset("extract", "--offset",
-						     optarg, &x.offset)
-				  : tool_bad_option("extract", argv, c);
-	}
+	status = tool_take_options("extract", help, options, argc, argv,
+				   take_option, &x, &shown);
+	if (shown)
+		return tool_finish_output(0);
 	if (!status)
 		status = take_arguments(&x, argc, argv);
 	if (!status) {

@@ -59,11 +59,4 @@ int facts_print(const struct facts *f);
 /** facts_json - for programs; NULL without memory */
 json_object *facts_json(const struct facts *f);
 
-/**
- * facts_print_json - print an object and free it
- *
- * Return: 0, or TOOL_FAILED after saying why
- */
-int facts_print_json(json_object *o);
-
 #endif /* MRAM_FACTS_H */

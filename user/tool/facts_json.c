@@ -3,8 +3,6 @@
  * What an image says about itself, for programs. The keys are an interface:
  * they are described in mapped-ram(1), and more may come.
  */
-#include <stdio.h>
-
 #include "facts.h"
 #include "json.h"
 #include "tool.h"
@@ -81,18 +79,4 @@ json_object *facts_json(const struct facts *f)
 		return o;
 	json_object_put(o);
 	return NULL;
-}
-
-int facts_print_json(json_object *o)
-{
-	const char *s = NULL;
-
-	if (o)
-		s = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
-						   JSON_C_TO_STRING_SPACED |
-						   JSON_C_TO_STRING_NOSLASHESCAPE);
-	if (s)
-		puts(s);
-	json_object_put(o);
-	return s ? 0 : tool_fail("out of memory");
 }

@@ -3,6 +3,7 @@
  * mapped-ram info: what an image holds.
  */
 #include "facts.h"
+#include "json.h"
 #include "tool.h"
 
 static const char help[] =
@@ -19,18 +20,18 @@ static const char help[] =
 
 int cmd_info(int argc, char **argv)
 {
-	struct tool_reading args = { 0 };
+	struct tool_reading args = { .command = "info" };
 	struct facts f;
 	bool shown;
 	int status;
 
-	status = tool_take_reading("info", help, argc, argv, &args, &shown);
+	status = tool_take_reading(&args, help, argc, argv, &shown);
 	if (status || shown)
 		return tool_finish_output(status);
 
 	status = facts_gather(&f, args.image, args.offset);
 	if (!status)
-		status = args.json ? facts_print_json(facts_json(&f)) :
+		status = args.json ? json_print(facts_json(&f)) :
 				     facts_print(&f);
 	facts_free(&f);
 	return tool_finish_output(status);

@@ -2,10 +2,12 @@
 /*
  * Building JSON: see json.h.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "json.h"
+#include "tool.h"
 
 /* How many bytes of valid UTF-8 start here; 0 when it is none. */
 static size_t utf8_length(const unsigned char *p)
@@ -81,4 +83,18 @@ json_object *json_append(json_object *list, json_object *o)
 	json_object_put(o);
 	json_object_put(list);
 	return NULL;
+}
+
+int json_print(json_object *o)
+{
+	const char *s = NULL;
+
+	if (o)
+		s = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
+						   JSON_C_TO_STRING_SPACED |
+						   JSON_C_TO_STRING_NOSLASHESCAPE);
+	if (s)
+		puts(s);
+	json_object_put(o);
+	return s ? 0 : tool_fail("out of memory");
 }

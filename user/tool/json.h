@@ -32,4 +32,11 @@ bool json_add_number(json_object *o, const char *key, uint64_t value);
  */
 json_object *json_append(json_object *list, json_object *o);
 
+/**
+ * json_print - print, for people too, and free
+ *
+ * Return: 0, or TOOL_FAILED after saying that there was no memory: for NULL
+ */
+int json_print(json_object *o);
+
 #endif /* MRAM_JSON_H */

@@ -9,7 +9,7 @@
 #include "region.h"
 #include "tool.h"
 
-int tool_bad_option(const char *command, char **argv, int c)
+static int bad_option(const char *command, char **argv, int c)
 {
 	const char *given = argv[optind - 1];
 
@@ -28,6 +28,27 @@ int tool_bad_option(const char *command, char **argv, int c)
 	return tool_usage(command, "unknown option '%s'", given);
 }
 
+int tool_take_options(const char *command, const char *help,
+		      const struct option *options, int argc, char **argv,
+		      int (*take)(void *data, int c), void *data, bool *shown)
+{
+	int c, status = 0;
+
+	*shown = false;
+	opterr = 0;
+	while (!status &&
+	       (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		if (c == 'h') {
+			fputs(help, stdout);
+			*shown = true;
+			return 0;
+		}
+		status = c == '?' || c == ':' ? bad_option(command, argv, c) :
+						take(data, c);
+	}
+	return status;
+}
+
 int tool_one_image(const char *command, int argc, char **argv,
 		   const char **image)
 {
@@ -40,8 +61,19 @@ int tool_one_image(const char *command, int argc, char **argv,
 	return 0;
 }
 
-int tool_take_reading(const char *command, const char *help, int argc,
-		      char **argv, struct tool_reading *out, bool *shown)
+static int take_reading(void *data, int c)
+{
+	struct tool_reading *r = data;
+
+	if (c == 'o')
+		return tool_take_offset(r->command, "--offset", optarg,
+					&r->offset);
+	r->json = true;
+	return 0;
+}
+
+int tool_take_reading(struct tool_reading *r, const char *help, int argc,
+		      char **argv, bool *shown)
 {
 	static const struct option options[] = {
 		{ "json",	no_argument,		NULL, 'j' },
@@ -49,30 +81,13 @@ int tool_take_reading(const char *command, const char *help, int argc,
 		{ "help",	no_argument,		NULL, 'h' },
 		{ }
 	};
-	int c, status = 0;
+	int status;
 
-	*shown = false;
-	opterr = 0;
-	while (!status &&
-	       (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'h':
-			fputs(help, stdout);
-			*shown = true;
-			return 0;
-		case 'j':
-			out->json = true;
-			break;
-		case 'o':
-			status = tool_take_offset(command, "--offset", optarg,
-						  &out->offset);
-			break;
-		default:
-			status = tool_bad_option(command, argv, c);
-		}
-	}
-	return status ? status : tool_one_image(command, argc, argv,
-						&out->image);
+	status = tool_take_options(r->command, help, options, argc, argv,
+				   take_reading, r, shown);
+	if (status || *shown)
+		return status;
+	return tool_one_image(r->command, argc, argv, &r->image);
 }
 
 int tool_take_engine(const char *command, const char *arg, const char **out)

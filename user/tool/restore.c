@@ -63,8 +63,10 @@ static const struct option options[] = {
 	{ }
 };
 
-static int take_option(struct restore *r, int c)
+static int take_option(void *data, int c)
 {
+	struct restore *r = data;
+
 	switch (c) {
 	case OPT_REGION:
 		return regions_add(&r->regions, "restore", optarg);
@@ -126,25 +128,17 @@ static int run(struct restore *r)
 int cmd_restore(int argc, char **argv)
 {
 	struct restore r = { .opts = MRAM_OPTS(mram_restore_opts) };
-	int c, status = 0;
+	bool shown;
+	int status;
 
 	/* As many --skip as there are arguments at most. */
 	r.skip = calloc((size_t)argc, sizeof(*r.skip));
 	if (!r.skip)
 		return tool_fail("out of memory");
-	opterr = 0;
-	while (!status &&
-	       (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'h') {
-			free(r.skip);
-			regions_close(&r.regions);
-			fputs(help, stdout);
-			return tool_finish_output(0);
-		}
-		status = c == '?' || c == ':' ? tool_bad_option("restore",
-								argv, c)
-					      : take_option(&r, c);
-	}
+	status = tool_take_options("restore", help, options, argc, argv,
+				   take_option, &r, &shown);
+	if (shown)
+		goto out;
 	if (!status)
 		status = tool_one_image("restore", argc, argv, &r.image);
 	if (!status)
@@ -153,6 +147,7 @@ int cmd_restore(int argc, char **argv)
 		cleanup_start();
 		status = run(&r);
 	}
+out:
 	facts_free(&r.facts);
 	regions_close(&r.regions);
 	free(r.skip);

@@ -42,9 +42,9 @@ static int print_json(const struct mram_qemu_restore_stats *s)
 	    json_add_number(o, "state_nsec", s->state_nsec) &&
 	    json_add(o, "engine", json_text(s->engine)) &&
 	    json_add(o, "state", json_text(s->state)))
-		return facts_print_json(o);
+		return json_print(o);
 	json_object_put(o);
-	return tool_fail("out of memory");
+	return json_print(NULL);
 }
 
 static int print(const struct mram_qemu_restore_stats *s)

@@ -134,8 +134,9 @@ static int take_qmp_option(struct save_qmp *q, int c)
 	return 0;
 }
 
-static int take_option(struct save *s, int c)
+static int take_option(void *data, int c)
 {
+	struct save *s = data;
 	uint64_t value;
 
 	switch (c) {
@@ -333,19 +334,13 @@ int cmd_save(int argc, char **argv)
 		.session = MRAM_OPTS(mram_session_opts),
 		.pass = MRAM_OPTS(mram_pass_opts),
 	};
-	int c, status = 0;
+	bool shown;
+	int status;
 
-	opterr = 0;
-	while (!status &&
-	       (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'h') {
-			regions_close(&s.regions);
-			fputs(help, stdout);
-			return tool_finish_output(0);
-		}
-		status = c == '?' || c == ':' ? tool_bad_option("save", argv, c)
-					      : take_option(&s, c);
-	}
+	status = tool_take_options("save", help, options, argc, argv,
+				   take_option, &s, &shown);
+	if (shown)
+		goto out;
 	if (!status)
 		status = tool_one_image("save", argc, argv, &s.image);
 	if (!status)
@@ -354,6 +349,7 @@ int cmd_save(int argc, char **argv)
 		cleanup_start();
 		status = s.qmp.socket ? run_qmp(&s) : run(&s);
 	}
+out:
 	regions_close(&s.regions);
 	return tool_finish_output(cleanup_end(status));
 }

@@ -149,7 +149,7 @@ static int save(struct job *j, struct mram_qemu *q)
 	cleanup_hold(false);
 	progress_end();
 	if (!ret)
-		return j->cmd->json ? report_json(&j->report, q, &stats) :
+		return j->cmd->json ? report_json(&j->report, &stats) :
 				      report_print(&j->report, q, &stats);
 	if (ret == -ECANCELED && cleanup_interrupted())
 		return tool_fail("interrupted; %s %s; %s", j->image,

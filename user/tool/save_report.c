@@ -3,10 +3,10 @@
  * What save --qmp did. The JSON's keys are an interface: they are described in
  * mapped-ram(1), and more may come.
  */
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "json.h"
 #include "region.h"
 #include "save_report.h"
 #include "table.h"
@@ -79,13 +79,15 @@ static int print_passes(const struct save_report *r)
 	return table_print(&t);
 }
 
-int report_print(struct save_report *r, const struct mram_qemu *q,
+int report_print(const struct save_report *r, const struct mram_qemu *q,
 		 const struct mram_qemu_save_stats *s)
 {
 	struct mram_qemu_info info = { .size = sizeof(info) };
 
-	if (r->failed || print_passes(r))
+	if (r->failed)
 		return tool_fail("out of memory");
+	if (print_passes(r))
+		return TOOL_FAILED;
 	mram_qemu_info(q, &info);
 	printf("%u blocks saved: %llu pages written, %llu zero, %llu I/Os, %s, device state %s, engine %s, %.2f s\n",
 	       s->blocks, (unsigned long long)s->total.written,
@@ -111,29 +113,15 @@ int report_print(struct save_report *r, const struct mram_qemu *q,
 
 /* ------------------------------------------------------------------- JSON */
 
-/* Takes the value over; one that is NULL for lack of memory shows as missing. */
-static bool set(json_object *o, const char *key, json_object *value)
+static bool add_stats(json_object *o, const struct mram_pass_stats *p)
 {
-	if (value && !json_object_object_add(o, key, value))
-		return true;
-	json_object_put(value);
-	return false;
-}
-
-static bool set_number(json_object *o, const char *key, uint64_t value)
-{
-	return set(o, key, json_object_new_uint64(value));
-}
-
-static bool set_stats(json_object *o, const struct mram_pass_stats *p)
-{
-	return set_number(o, "dirty", p->dirty) &&
-	       set_number(o, "written", p->written) &&
-	       set_number(o, "zero", p->zero) &&
-	       set_number(o, "bridged", p->bridged) &&
-	       set_number(o, "ios", p->ios) &&
-	       set_number(o, "bytes", p->bytes) &&
-	       set_number(o, "nsec", p->nsec);
+	return json_add_number(o, "dirty", p->dirty) &&
+	       json_add_number(o, "written", p->written) &&
+	       json_add_number(o, "zero", p->zero) &&
+	       json_add_number(o, "bridged", p->bridged) &&
+	       json_add_number(o, "ios", p->ios) &&
+	       json_add_number(o, "bytes", p->bytes) &&
+	       json_add_number(o, "nsec", p->nsec);
 }
 
 static bool add_pass(json_object *list, const struct mram_qemu_pass *p)
@@ -144,11 +132,11 @@ static bool add_pass(json_object *list, const struct mram_qemu_pass *p)
 		json_object_put(o);
 		return false;
 	}
-	return set_number(o, "pass", p->number) &&
-	       set(o, "stopped", json_object_new_boolean(p->last)) &&
-	       set_stats(o, &p->stats) &&
-	       set_number(o, "dirty_rate", p->dirty_rate) &&
-	       set_number(o, "paused_nsec", p->paused_nsec);
+	return json_add_number(o, "pass", p->number) &&
+	       json_add(o, "stopped", json_object_new_boolean(p->last)) &&
+	       add_stats(o, &p->stats) &&
+	       json_add_number(o, "dirty_rate", p->dirty_rate) &&
+	       json_add_number(o, "paused_nsec", p->paused_nsec);
 }
 
 static bool add_all(json_object *top, const struct save_report *r,
@@ -158,37 +146,29 @@ static bool add_all(json_object *top, const struct save_report *r,
 	bool ok;
 	size_t i;
 
-	ok = set(top, "passes", list);
+	ok = json_add(top, "passes", list);
 	for (i = 0; ok && i < r->count; i++)
 		ok = add_pass(list, &r->passes[i]);
-	return ok && set_number(top, "blocks", s->blocks) &&
-	       set_stats(top, &s->total) &&
-	       set_number(top, "compared", s->compared) &&
-	       set_number(top, "same", s->same) &&
-	       set_number(top, "state_bytes", s->state_bytes) &&
-	       set_number(top, "total_nsec", s->nsec) &&
-	       set_number(top, "downtime_nsec", s->downtime_nsec) &&
-	       set_number(top, "paused_nsec", s->paused_nsec) &&
-	       set(top, "engine", json_object_new_string(s->engine)) &&
-	       set(top, "buffered", json_object_new_boolean(
+	return ok && json_add_number(top, "blocks", s->blocks) &&
+	       add_stats(top, &s->total) &&
+	       json_add_number(top, "compared", s->compared) &&
+	       json_add_number(top, "same", s->same) &&
+	       json_add_number(top, "state_bytes", s->state_bytes) &&
+	       json_add_number(top, "total_nsec", s->nsec) &&
+	       json_add_number(top, "downtime_nsec", s->downtime_nsec) &&
+	       json_add_number(top, "paused_nsec", s->paused_nsec) &&
+	       json_add(top, "engine", json_object_new_string(s->engine)) &&
+	       json_add(top, "buffered", json_object_new_boolean(
 				s->total.flags & MRAM_STATS_BUFFERED));
 }
 
-int report_json(struct save_report *r, const struct mram_qemu *q,
+int report_json(const struct save_report *r,
 		const struct mram_qemu_save_stats *stats)
 {
 	json_object *top = json_object_new_object();
-	const char *text = NULL;
-	int ret = 0;
 
-	(void)q;
 	if (top && !r->failed && add_all(top, r, stats))
-		text = json_object_to_json_string_ext(top,
-						      JSON_C_TO_STRING_PRETTY);
-	if (text)
-		puts(text);
-	else
-		ret = tool_fail("out of memory");
+		return json_print(top);
 	json_object_put(top);
-	return ret;
+	return json_print(NULL);
 }

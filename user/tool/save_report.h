@@ -22,9 +22,9 @@ struct save_report {
 void report_add_pass(struct save_report *r, const struct mram_qemu_pass *pass);
 
 /* Both return an exit status. */
-int report_print(struct save_report *r, const struct mram_qemu *q,
+int report_print(const struct save_report *r, const struct mram_qemu *q,
 		 const struct mram_qemu_save_stats *stats);
-int report_json(struct save_report *r, const struct mram_qemu *q,
+int report_json(const struct save_report *r,
 		const struct mram_qemu_save_stats *stats);
 
 /** report_free - free what it holds */

@@ -71,12 +71,20 @@ char *tool_printable(char *text);
 
 /* --------------------------------------------------------------- options.c */
 
+struct option;
+
 /**
- * tool_bad_option - what getopt_long() returned '?' or ':' for
+ * tool_take_options - the options of a subcommand
+ * @options: as for getopt_long(); --help returns 'h'
+ * @take: called for each of the others with what it returns; gives back 0, or
+ *        an exit status that ends it
+ * @shown: @help was printed, and that was all
  *
- * Return: TOOL_USAGE
+ * Return: 0, or an exit status after saying what is wrong
  */
-int tool_bad_option(const char *command, char **argv, int c);
+int tool_take_options(const char *command, const char *help,
+		      const struct option *options, int argc, char **argv,
+		      int (*take)(void *data, int c), void *data, bool *shown);
 
 /**
  * tool_one_image - the one argument behind the options
@@ -95,25 +103,21 @@ int tool_take_offset(const char *command, const char *option, const char *arg,
 
 /**
  * struct tool_reading - the command line of what only looks at an image
+ * @command: which one
  * @json: print JSON
  * @offset: where in the file the image lies
  * @image: the file
  */
 struct tool_reading {
+	const char *command;
 	bool json;
 	uint64_t offset;
 	const char *image;
 };
 
-/**
- * tool_take_reading - --json, --offset and one image
- * @help: the command's help
- * @shown: the help was printed, and that was all
- *
- * Return: 0, or an exit status after saying what is wrong
- */
-int tool_take_reading(const char *command, const char *help, int argc,
-		      char **argv, struct tool_reading *out, bool *shown);
+/** tool_take_reading - --json, --offset and one image; as tool_take_options() */
+int tool_take_reading(struct tool_reading *r, const char *help, int argc,
+		      char **argv, bool *shown);
 
 /* ---------------------------------------------------------------- number.c */
 

@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "facts.h"
+#include "json.h"
 #include "lock.h"
 #include "progress.h"
 #include "tool.h"
@@ -62,28 +63,16 @@ static int read_block(struct verify *v, int i)
 
 static int print_json(const struct verify *v)
 {
-	json_object *o = facts_json(&v->facts), *read[4];
-	static const char * const keys[4] = {
-		"pages_read", "bytes_read", "seconds", "direct",
-	};
-	bool failed = !o;
-	int i;
+	json_object *o = facts_json(&v->facts);
 
-	read[0] = json_object_new_uint64(v->pages_read);
-	read[1] = json_object_new_uint64(v->bytes_read);
-	read[2] = json_object_new_double(tool_seconds(v->nsec));
-	read[3] = json_object_new_boolean(v->direct);
-	for (i = 0; i < 4; i++)
-		if (failed || !read[i] ||
-		    json_object_object_add(o, keys[i], read[i])) {
-			json_object_put(read[i]);
-			failed = true;
-		}
-	if (failed) {
-		json_object_put(o);
-		o = NULL;
-	}
-	return facts_print_json(o);
+	if (o && json_add_number(o, "pages_read", v->pages_read) &&
+	    json_add_number(o, "bytes_read", v->bytes_read) &&
+	    json_add(o, "seconds",
+		     json_object_new_double(tool_seconds(v->nsec))) &&
+	    json_add(o, "direct", json_object_new_boolean(v->direct)))
+		return json_print(o);
+	json_object_put(o);
+	return json_print(NULL);
 }
 
 static int verify(struct verify *v, bool json)
@@ -111,12 +100,12 @@ static int verify(struct verify *v, bool json)
 
 int cmd_verify(int argc, char **argv)
 {
-	struct tool_reading args = { 0 };
+	struct tool_reading args = { .command = "verify" };
 	struct verify v = { 0 };
 	bool shown;
 	int status;
 
-	status = tool_take_reading("verify", help, argc, argv, &args, &shown);
+	status = tool_take_reading(&args, help, argc, argv, &shown);
 	if (status || shown)
 		return tool_finish_output(status);
 
