@@ -2,9 +2,11 @@
 """A QEMU of selftests/vm/qemu-root under the tests' control: started, asked
 over QMP, told to save, and its memory read past it, from the process."""
 
+import collections
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -24,18 +26,25 @@ def output_of(*command):
 
 
 class Qemu:
-    """One QEMU process. @version is 10 or 11; @directory takes its socket."""
+    """One QEMU process. @version is 10 or 11, or the root of another one;
+    @directory takes its socket."""
 
     def __init__(self, version, directory, arguments):
         self.serial = os.path.join(directory, "serial")
+        self.stderr = os.path.join(directory, "stderr")
+        self.events = collections.deque(maxlen=5)
         path = os.path.join(directory, "qmp")
         open(self.serial, "w", encoding="ascii").close()
-        root = output_of(f"{VM}/qemu-root", str(version))
-        self.process = subprocess.Popen(
-            [f"{VM}/qemu-in-root", root, "-nodefaults", "-no-user-config",
-             "-display", "none", "-no-reboot", "-serial", f"file:{self.serial}",
-             "-qmp", f"unix:{path},server=on,wait=off", *arguments],
-            stdin=subprocess.DEVNULL)
+        root = version if version.startswith("/") else \
+            output_of(f"{VM}/qemu-root", version)
+        with open(self.stderr, "w", encoding="utf-8") as stderr:
+            # A guest that dies leaves a QEMU that can say so.
+            self.process = subprocess.Popen(
+                [f"{VM}/qemu-in-root", root, "-nodefaults", "-no-user-config",
+                 "-display", "none", "-no-reboot", "-no-shutdown",
+                 "-serial", f"file:{self.serial}",
+                 "-qmp", f"unix:{path},server=on,wait=off", *arguments],
+                stdin=subprocess.DEVNULL, stderr=stderr)
         self.socket = socket.socket(socket.AF_UNIX)
         # No limit: whoever started the test has one.
         while True:
@@ -44,30 +53,52 @@ class Qemu:
                 break
             except OSError:
                 if self.process.poll() is not None:
-                    raise QemuError("QEMU did not start") from None
+                    raise self.gone("QEMU did not start") from None
                 time.sleep(0.05)
         self.stream = self.socket.makefile("rw", encoding="utf-8")
         self.answer()
         self.qmp("qmp_capabilities")
         self.version = self.qmp("query-version")["qemu"]
 
-    def gone(self):
-        """What is known of its end: to be raised."""
-        self.process.kill()
-        with open(self.serial, encoding="ascii", errors="replace") as f:
-            last = "".join(f.readlines()[-30:])
-        return QemuError(f"QEMU has gone, status {self.process.wait()}; "
-                         f"the guest said last\n{last}")
+    @staticmethod
+    def tail(path, lines):
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return "".join(f.readlines()[-lines:]).strip() or "nothing"
+
+    def gone(self, what="QEMU has gone"):
+        """All that is known of its end, or of its guest's: to be raised."""
+        if self.process.poll() is None:
+            # It may be about to end; if it is not, it ends by our hand.
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                what += ", but its process lived"
+                self.process.kill()
+        status = self.process.wait()
+        if status < 0:
+            status = signal.Signals(-status).name
+        killed = subprocess.run("dmesg | grep -i 'killed process' | tail -n 3",
+                                shell=True, text=True, capture_output=True,
+                                check=False).stdout
+        return QemuError(
+            f"{what}; its process ended with {status}\n"
+            f"last events: {list(self.events)}\n"
+            f"it said {self.tail(self.stderr, 8)}\n"
+            f"the guest said last {self.tail(self.serial, 8)}\n{killed}")
 
     def answer(self):
         """The next line that is no event."""
         while True:
-            line = self.stream.readline()
+            try:
+                line = self.stream.readline()
+            except OSError:
+                line = None
             if not line:
                 raise self.gone()
             message = json.loads(line)
             if "event" not in message:
                 return message
+            self.events.append(f"{message['event']} {message.get('data', '')}")
 
     def qmp(self, command, **arguments):
         request = {"execute": command,
@@ -102,8 +133,11 @@ class Qemu:
             now = self.guest()
             if now and now[0] >= start[0] + rounds:
                 return now
-            if self.process.poll() is not None:
-                raise self.gone()
+            # Without an end of its own, QEMU would outlive its guest.
+            status = self.qmp("query-status")["status"]
+            if status in ("shutdown", "internal-error", "guest-panicked",
+                          "io-error"):
+                raise self.gone(f"the guest has died: {status}")
             time.sleep(0.1)
 
     def save(self, uri, capabilities, parameters):
