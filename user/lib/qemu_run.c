@@ -5,7 +5,10 @@
  */
 #include <errno.h>
 #include <json-c/json.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "error.h"
 #include "qemu.h"
@@ -94,12 +97,53 @@ static void add(struct mram_error *err, const char *what,
 		 why->message);
 }
 
+/* One that nobody has waited for yet lives no more, either. */
+static bool lives(pid_t pid)
+{
+	struct pollfd p = { .events = POLLIN };
+	bool ended = true;
+
+	p.fd = (int)syscall(SYS_pidfd_open, pid, 0u);
+	if (p.fd >= 0) {
+		ended = poll(&p, 1, 0) > 0;
+		close(p.fd);
+	}
+	return !ended;
+}
+
+/* A connection may end although QEMU lives; it takes another one then. */
+static int reconnect(struct mram_qemu *q, struct mram_error *err)
+{
+	struct qmp *again;
+	int ret;
+
+	ret = qmp_open(&again, q->qmp->path, err);
+	if (ret)
+		return ret;
+	if (again->pid != q->qmp->pid) {
+		qmp_close(again);
+		return mram_err(err, -ESRCH, "another process listens there");
+	}
+	qmp_close(q->qmp);
+	q->qmp = again;
+	return 0;
+}
+
 void qemu_undo(struct mram_qemu *q, struct mram_error *err)
 {
 	struct mram_error why;
 
-	if (q->qmp->closed)
+	if (!q->stopped && !q->caps_set && !q->migrating)
 		return;
+	if (q->qmp->closed) {
+		if (!lives(q->qmp->pid))
+			return;
+		if (reconnect(q, &why)) {
+			add(err, "the virtual machine could not be put back",
+			    &why);
+			return;
+		}
+	}
 	q->qmp->insist = true;
 	if (q->migrating && end_migration(q, &why))
 		add(err, "QEMU's migration could not be ended", &why);
