@@ -259,18 +259,19 @@ int qemu_check(struct mram_qemu *q, struct mram_error *err)
 	int ret;
 
 	ret = qemu_check_state(q, &q->runs, err);
-	if (!ret)
-		ret = check_migration(q, err);
-	if (!ret)
-		ret = check_capabilities(q, err);
-	if (!ret)
-		ret = check_parameters(q, err);
+	/* First what QEMU would call a blocker, with less of a name. */
 	if (!ret)
 		ret = check_devices(q, "/machine/peripheral", err);
 	if (!ret)
 		ret = check_devices(q, "/machine/peripheral-anon", err);
 	if (!ret)
 		ret = check_network(q, err);
+	if (!ret)
+		ret = check_migration(q, err);
+	if (!ret)
+		ret = check_capabilities(q, err);
+	if (!ret)
+		ret = check_parameters(q, err);
 	return ret;
 }
 
