@@ -13,7 +13,7 @@ PATH=$PATH:/usr/sbin:/sbin
 [ $# -ge 1 ] || { sed -n 3p "$0" >&2; exit 2; }
 export MRAM_QEMU=$1
 shift
-[ $# -gt 0 ] || set -- reading.py save_qmp.py restore_qmp.py
+[ $# -gt 0 ] || set -- {reading,save_qmp,save_refuse,save_trouble,restore_qmp}.py
 MRAM_TEST_DIR=$(mktemp -d)
 mkfs.ext4 -q -F /dev/vda && mount /dev/vda "$MRAM_TEST_DIR" || exit 1
 trap 'umount "$MRAM_TEST_DIR"' EXIT

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The machine that tests save and restore from outside: a guest that keeps
 writing and checking its memory, which is two shared files.
-  MRAM_QEMU        10 or 11 (10)
+  MRAM_QEMU        10 or 11 (10), or the root of another QEMU
   MRAM_TEST_ACCEL  kvm or tcg (kvm in the test machine, tcg elsewhere)"""
 
 import os
@@ -81,8 +81,11 @@ class Machine(Qemu):
         self.qmp("migrate-set-capabilities", capabilities=[
             {"capability": name, "state": state}])
 
-    def load(self, path):
-        self.set_capability("mapped-ram", True)
+    def load(self, path, *capabilities, **parameters):
+        for name in ("mapped-ram", *capabilities):
+            self.set_capability(name, True)
+        if parameters:
+            self.qmp("migrate-set-parameters", **parameters)
         self.qmp("migrate-incoming", uri=f"file:{path}")
         while self.qmp("query-status")["status"] == "inmigrate":
             time.sleep(0.1)
