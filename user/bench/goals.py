@@ -98,14 +98,28 @@ def sizes(g, results):
                   "bytes a page beside the bitmaps", held / pages - 0.25, 1)
 
 
+def guests(g, results):
+    """A stopped guest: the whole job beside QEMU's own."""
+    stopped = find(results, case="qemu-save", guest="stopped")
+    for r in find(stopped, engine="module"):
+        g.ratio(f"qemu-save, {r['memory']}, {r['target']}: module / qemu-direct",
+                r["cpu_ns"], next((q["cpu_ns"] for q in find(
+                    stopped, engine="qemu-direct", memory=r["memory"],
+                    target=r["target"])), None), 1 / 15)
+    for r in find(results, case="qemu-save", engine="module"):
+        g.add(f"qemu-save, {r['memory']}, {r['target']}, {r['guest']}: module,"
+              " pages in the page cache", r["cached_pages"], 0)
+
+
 def goals(results):
     """All of them that @results, of one kernel, say something about."""
     g = Goals()
     plain = standard(results)
-    contiguous(g, plain, [r for r in results if r["engine"][:4] == "qemu"])
+    contiguous(g, plain, [r for r in plain if r["engine"][:4] == "qemu"])
     scattered(g, plain)
     sparse(g, plain)
     waiting(g, results)
     sizes(g, results)
+    guests(g, results)
     return g.rows
 

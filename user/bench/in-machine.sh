@@ -17,7 +17,7 @@ out=$2
 : "${TOUCHED:=64}" "${UNTOUCHED_SIZE:=16384}" "${PERF:=}"
 : "${FLAT_SIZES:=64 256 1024 4096 8192}"
 all="full zero scatter25 scatter25+bridge random1 random1+bridge hot hot+bridge"
-all="$all full+fresh scatter25+fresh untouched window flat threads qemu"
+all="$all full+fresh scatter25+fresh untouched window flat threads qemu qemu-save"
 PATH=$PATH:/usr/sbin:/sbin
 
 say()
@@ -160,6 +160,14 @@ save_with_qemu()
 		${QEMU_MODES:-plain multifd direct} >>"$out/results.jsonl"
 }
 
+save_guest()
+{
+	target_open "$1" || return 1
+	"$here/qemu-save" "${bench%/*}/mapped-ram" "$QEMU_ROOT" "$QEMU_GUEST" \
+		"$TARGET" "$1" "$SIZE" "$ROUNDS" module uring \
+		>>"$out/results.jsonl"
+}
+
 # The variables of the caller, or what suits the case
 run_case()
 {
@@ -235,6 +243,14 @@ run_case()
 		for files in ${TARGETS:-xfs}; do
 			save_with_qemu "$files" || {
 				say "failed: qemu $files"
+				status=1
+			}
+		done
+		;;
+	qemu-save)
+		for files in ${TARGETS:-xfs}; do
+			save_guest "$files" || {
+				say "failed: qemu-save $files"
 				status=1
 			}
 		done
