@@ -8,7 +8,7 @@ one line that names the block and the offset; they print nothing else and make
 no file.
 
 No guest runs: QEMU saves a machine that never started. Meant for a tool that
-was built with ASan.
+was built with ASan, and for a plain one, which gets little memory.
   MRAM_QEMU      10 or 11 (10)
   MRAM_TEST_DIR  a directory
   TOOL           the tool (build/user/mapped-ram)

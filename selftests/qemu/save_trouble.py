@@ -131,7 +131,10 @@ def test_killed(machine):
 def end_connection(machine, pid):
     """Takes the job's own socket, and ends it for both sides."""
     libc = ctypes.CDLL(None, use_errno=True)
-    pidfd = os.pidfd_open(pid)
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
     for number in os.listdir(f"/proc/{pid}/fd"):
         try:
             if not os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket"):
