@@ -69,19 +69,8 @@ static inline void bitmap_set(uint64_t *words, uint64_t bit)
 	bitmap_or(&words[bit / BITS_PER_WORD], 1ull << bit % BITS_PER_WORD);
 }
 
-static inline uint64_t bitmap_count(const uint64_t *words, uint64_t first,
-				    uint64_t end)
-{
-	uint64_t count = 0;
-	uint64_t w;
-
-	if (first >= end)
-		return 0;
-	for (w = first / BITS_PER_WORD; w * BITS_PER_WORD < end; w++)
-		count += __builtin_popcountll(bitmap_read(&words[w]) &
-					      bitmap_mask(w, first, end));
-	return count;
-}
+/* How many bits are set in [@first, @end). */
+uint64_t bitmap_count(const uint64_t *words, uint64_t first, uint64_t end);
 
 static inline void bitmap_or_range(uint64_t *words, uint64_t first,
 				   uint64_t end)
@@ -106,24 +95,8 @@ static inline void bitmap_clear_range(uint64_t *words, uint64_t first,
 }
 
 /* OR the first @count bits of @src into @dst, from bit @first on. */
-static inline void bitmap_or_shifted(uint64_t *dst, uint64_t first,
-				     const uint64_t *src, uint64_t count)
-{
-	unsigned int shift = first % BITS_PER_WORD;
-	uint64_t *to = dst + first / BITS_PER_WORD;
-	uint64_t w;
-
-	for (w = 0; w < bitmap_words(count); w++) {
-		uint64_t bits = src[w] & bitmap_mask(w, 0, count);
-
-		if (!bits)
-			continue;
-		if (bits << shift)
-			bitmap_or(&to[w], bits << shift);
-		if (shift && bits >> (BITS_PER_WORD - shift))
-			bitmap_or(&to[w + 1], bits >> (BITS_PER_WORD - shift));
-	}
-}
+void bitmap_or_shifted(uint64_t *dst, uint64_t first, const uint64_t *src,
+		       uint64_t count);
 
 /* The first bit from @from on, below @end, that is @set; or @end. */
 static inline uint64_t bitmap_next(const uint64_t *words, uint64_t from,

@@ -70,7 +70,7 @@ int mram_session_or_dirty(struct mram_session *s, int region, uint64_t first,
 			  struct mram_error *err)
 {
 	static const char what[] = "add to the dirty bitmap";
-	struct engine_region *r;
+	struct engine_region *r = NULL;
 	int ret;
 
 	ret = session_region(s, region, what, &r, err);

@@ -232,8 +232,8 @@ static int save_range(struct module *m, struct engine_region *r,
 }
 
 /*
- * The next range to save: from the first dirty word on, with about @limit dirty
- * pages, in whole words.
+ * The next range to save: from the first dirty word on, in whole words, with
+ * about @limit dirty pages or, if that is 0, with all.
  */
 static uint64_t next_range(const struct engine_region *r, uint64_t *first,
 			   uint64_t limit)
@@ -245,6 +245,12 @@ static uint64_t next_range(const struct engine_region *r, uint64_t *first,
 	while (w < words && !bitmap_read(&r->dirty[w]))
 		w++;
 	*first = w * BITS_PER_WORD;
+	if (!limit && w < words) {
+		end = words;
+		while (end > w && !bitmap_read(&r->dirty[end - 1]))
+			end--;
+		end *= BITS_PER_WORD;
+	}
 	for (; w < words && count < limit; w++) {
 		bits = bitmap_read(&r->dirty[w]);
 		if (!bits)
@@ -258,7 +264,7 @@ static uint64_t next_range(const struct engine_region *r, uint64_t *first,
 static int save(struct engine *e, struct engine_region *r,
 		struct engine_pass *p, struct mram_error *err)
 {
-	uint64_t limit = UINT64_MAX, first = 0, end, page;
+	uint64_t limit = 0, first = 0, end, page;
 	int ret;
 
 	/* The module looks at the ranges that it is given; that is not all. */

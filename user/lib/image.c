@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bitmap.h"
 #include "error.h"
 #include "image.h"
 #include "image_priv.h"
@@ -149,12 +150,10 @@ static void take_words(struct mram_image_block *blk, size_t at,
 {
 	size_t i;
 
-	for (i = 0; i < nr; i++) {
-		if (!words[i])
-			continue;
-		blk->bitmap[at + i] = words[i];
-		blk->set_pages += (unsigned int)__builtin_popcountll(words[i]);
-	}
+	for (i = 0; i < nr; i++)
+		if (words[i])
+			blk->bitmap[at + i] = words[i];
+	blk->set_pages += bitmap_count(words, 0, nr * BITS_PER_WORD);
 }
 
 static int read_bitmap(struct mram_image *img, struct mram_image_block *blk,
