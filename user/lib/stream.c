@@ -4,7 +4,7 @@
  */
 #include <endian.h>
 #include <errno.h>
-#include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,153 +154,114 @@ static void put_sections(struct mram_buf *b, const struct mram_section *s,
 	}
 }
 
-/*
- * json-c takes ownership of @value, and a NULL one would come out as null:
- * both kinds of lack of memory end here.
- */
-static bool json_set(struct json_object *o, const char *key,
-		     struct json_object *value)
+/* ------------------------------------- the description, which is JSON text */
+
+static void put_text(struct mram_buf *b, const char *text)
 {
-	if (!value)
-		return false;
-	if (json_object_object_add(o, key, value)) {
-		json_object_put(value);
-		return false;
+	mram_buf_put(b, text, strlen(text));
+}
+
+/* There are no control characters in names, see mram_name_check(). */
+static void put_string(struct mram_buf *b, const char *s)
+{
+	size_t plain;
+
+	put_u8(b, '"');
+	while (*s) {
+		plain = strcspn(s, "\"\\");
+		mram_buf_put(b, s, plain);
+		s += plain;
+		if (*s) {
+			put_u8(b, '\\');
+			put_u8(b, (uint8_t)*s++);
+		}
 	}
-	return true;
+	put_u8(b, '"');
 }
 
-static bool json_append(struct json_object *array, struct json_object *value)
+static void put_number(struct mram_buf *b, uint64_t v)
 {
-	if (json_object_array_add(array, value)) {
-		json_object_put(value);
-		return false;
-	}
-	return true;
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
+	put_text(b, text);
 }
 
-static bool json_set_int(struct json_object *o, const char *key, uint64_t v)
+static void put_field(struct mram_buf *b, const char *name, const char *type,
+		      uint64_t size)
 {
-	return json_set(o, key, json_object_new_int64((int64_t)v));
-}
-
-static bool json_set_str(struct json_object *o, const char *key, const char *s)
-{
-	return json_set(o, key, json_object_new_string(s));
-}
-
-/* A new container that is already in @o, which owns it. */
-static struct json_object *json_add_array(struct json_object *o,
-					  const char *key)
-{
-	struct json_object *a = json_object_new_array();
-
-	return json_set(o, key, a) ? a : NULL;
-}
-
-static struct json_object *json_add_object(struct json_object *array)
-{
-	struct json_object *o = json_object_new_object();
-
-	if (!o)
-		return NULL;
-	return json_append(array, o) ? o : NULL;
-}
-
-static bool describe_field(struct json_object *fields, const char *name,
-			   const char *type, uint64_t size)
-{
-	struct json_object *f = json_add_object(fields);
-
-	return f && json_set_str(f, "name", name) &&
-	       json_set_str(f, "type", type) && json_set_int(f, "size", size);
+	put_text(b, "{\"name\":");
+	put_string(b, name);
+	put_text(b, ",\"type\":");
+	put_string(b, type);
+	put_text(b, ",\"size\":");
+	put_number(b, size);
+	put_text(b, "}");
 }
 
 /* Without it analyze-migration.py would not see the capabilities. */
-static bool describe_configuration(struct json_object *c,
+static void describe_configuration(struct mram_buf *b,
 				   const struct mram_layout *l)
 {
-	struct json_object *fields, *subs, *caps;
-
-	if (!json_set_str(c, "vmsd_name", "configuration") ||
-	    !json_set_int(c, "version", 1))
-		return false;
-	fields = json_add_array(c, "fields");
-	if (!fields || !describe_field(fields, "len", "uint32", 4) ||
-	    !describe_field(fields, "name", "buffer", strlen(l->machine)))
-		return false;
-
-	subs = json_add_array(c, "subsections");
-	caps = subs ? json_add_object(subs) : NULL;
-	if (!caps || !json_set_str(caps, "vmsd_name", MRAM_SUB_CAPABILITIES) ||
-	    !json_set_int(caps, "version", 1))
-		return false;
-	fields = json_add_array(caps, "fields");
-	return fields && describe_field(fields, "caps_count", "uint32", 4) &&
-	       describe_field(fields, "capabilities", "capability",
-			      1 + strlen(MRAM_CAP_MAPPED_RAM));
+	put_text(b, "\"configuration\":{\"vmsd_name\":\"configuration\",\"version\":1,\"fields\":[");
+	put_field(b, "len", "uint32", 4);
+	put_text(b, ",");
+	put_field(b, "name", "buffer", strlen(l->machine));
+	put_text(b, "],\"subsections\":[{\"vmsd_name\":");
+	put_string(b, MRAM_SUB_CAPABILITIES);
+	put_text(b, ",\"version\":1,\"fields\":[");
+	put_field(b, "caps_count", "uint32", 4);
+	put_text(b, ",");
+	put_field(b, "capabilities", "capability",
+		  1 + strlen(MRAM_CAP_MAPPED_RAM));
+	put_text(b, "]}]}");
 }
 
-static bool describe_sections(struct json_object *devices,
-			      const struct mram_section *s, size_t nr)
+static void describe_section(struct mram_buf *b, const struct mram_section *s)
 {
-	struct json_object *d, *fields;
-	size_t i;
-
-	for (i = 0; i < nr; i++, s++) {
-		d = json_add_object(devices);
-		if (!d || !json_set_str(d, "name", s->name) ||
-		    !json_set_int(d, "instance_id", s->instance) ||
-		    !json_set_str(d, "vmsd_name", s->name) ||
-		    !json_set_int(d, "version", s->version))
-			return false;
-		fields = json_add_array(d, "fields");
-		if (!fields ||
-		    !describe_field(fields, "data", "buffer", s->length))
-			return false;
-	}
-	return true;
+	put_text(b, "{\"name\":");
+	put_string(b, s->name);
+	put_text(b, ",\"instance_id\":");
+	put_number(b, s->instance);
+	put_text(b, ",\"vmsd_name\":");
+	put_string(b, s->name);
+	put_text(b, ",\"version\":");
+	put_number(b, s->version);
+	put_text(b, ",\"fields\":[");
+	put_field(b, "data", "buffer", s->length);
+	put_text(b, "]}");
 }
 
 static int put_description(struct mram_buf *b, const struct mram_layout *l,
 			   const struct mram_section *s, size_t nr,
 			   struct mram_error *err)
 {
-	struct json_object *top = json_object_new_object(), *c, *devices;
-	const char *text = NULL;
-	size_t length = 0;
-	int ret = 0;
+	size_t start, length, i;
+	uint32_t be;
 
-	if (!top)
-		goto no_memory;
-	c = json_object_new_object();
-	if (!json_set(top, "configuration", c) ||
-	    !describe_configuration(c, l) ||
-	    !json_set_int(top, "page_size", l->blocks[0].page_size))
-		goto no_memory;
-	devices = json_add_array(top, "devices");
-	if (!devices || !describe_sections(devices, s, nr))
-		goto no_memory;
-	text = json_object_to_json_string_length(top, JSON_C_TO_STRING_PLAIN |
-						 JSON_C_TO_STRING_NOSLASHESCAPE,
-						 &length);
-	if (!text)
-		goto no_memory;
-	if (length > MRAM_DESCRIPTION_MAX) {
-		ret = mram_err(err, -EFBIG,
-			       "%zu sections are too many to describe", nr);
-		goto out;
-	}
 	put_u8(b, MRAM_VM_DESCRIPTION);
-	put_be32(b, (uint32_t)length);
-	mram_buf_put(b, text, length);
-	goto out;
-
-no_memory:
-	ret = mram_err(err, -ENOMEM, "no memory for the JSON description");
-out:
-	json_object_put(top);
-	return ret;
+	put_be32(b, 0);
+	start = b->length;
+	put_text(b, "{");
+	describe_configuration(b, l);
+	put_text(b, ",\"page_size\":");
+	put_number(b, l->blocks[0].page_size);
+	put_text(b, ",\"devices\":[");
+	for (i = 0; i < nr; i++) {
+		if (i)
+			put_text(b, ",");
+		describe_section(b, &s[i]);
+	}
+	put_text(b, "]}");
+	if (b->failed)
+		return 0;
+	length = b->length - start;
+	if (length > MRAM_DESCRIPTION_MAX)
+		return mram_err(err, -EFBIG,
+				"%zu sections are too many to describe", nr);
+	be = htobe32((uint32_t)length);
+	memcpy(b->data + start - sizeof(be), &be, sizeof(be));
+	return 0;
 }
 
 static int check_sections(const struct mram_section *s, size_t nr,
