@@ -108,11 +108,13 @@ static void *serve(void *arg)
 			       (uintptr_t)self->mem.p,
 			.len = PAGE,
 		};
+		bool last = self->last;
 
+		/* The copy wakes the pass, which may end before we go on. */
+		self->served++;
 		if (ioctl(self->uffd, UFFDIO_COPY, &copy) && errno != EEXIST)
 			break;
-		self->served++;
-		if (self->last)
+		if (last)
 			break;
 	}
 	return NULL;
