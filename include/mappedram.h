@@ -920,6 +920,269 @@ int mram_qemu_restore(struct mram_qemu *q, struct mram_image *img,
 		      struct mram_qemu_restore_stats *stats,
 		      struct mram_error *err);
 
+/* -------------------------------------------- restoring while it is used */
+
+struct mram_restore_lazy;
+
+/**
+ * struct mram_restore_lazy_opts - how to restore memory that is in use
+ * @size: sizeof(struct mram_restore_lazy_opts)
+ * @flags: MRAM_LAZY_*
+ * @fault_threads: threads that serve faults; 0 for 2
+ * @stream_threads: threads that read everything else; 0 for 4
+ * @max_extent: most bytes of one read; 0 for 1 MiB
+ * @fault_around: bytes around a page that was touched, read along with it as
+ *                far as nobody has them yet; 0 for 64 KiB, 1 for none
+ * @record: where to write which pages were touched first, for the next time;
+ *          NULL for nowhere
+ * @working_set: what @record wrote the last time: these pages are read first.
+ *               NULL for none. A file that is missing, damaged or of another
+ *               image is ignored, with a @message.
+ * @error: called for each read that fails, from a thread of the library. It may
+ *         call mram_restore_lazy_pause(), _cancel() and _stats(), must not
+ *         touch the memory, and must not unmap or discard any. May be NULL.
+ * @message: called with a line that somebody may want to see; else as @error
+ * @data: handed to both
+ */
+struct mram_restore_lazy_opts {
+	size_t size;
+	uint32_t flags;
+	uint32_t fault_threads;
+	uint32_t stream_threads;
+	uint32_t max_extent;
+	uint32_t fault_around;
+	uint32_t reserved;
+	const char *record;
+	const char *working_set;
+	void (*error)(void *data, const struct mram_error *err);
+	void (*message)(void *data, const char *text);
+	void *data;
+};
+
+/** MRAM_LAZY_PAUSED - start as if mram_restore_lazy_pause() had been called */
+#define MRAM_LAZY_PAUSED	(1u << 0)
+/**
+ * MRAM_LAZY_WAIT - who touches a page that cannot be read waits
+ *
+ * Until a later try brings it or the restore is closed. Without this flag it
+ * gets SIGBUS where the kernel can do that (Linux 6.6), and for KVM's guests
+ * KVM_RUN fails with -EHWPOISON; elsewhere it waits, too.
+ */
+#define MRAM_LAZY_WAIT		(1u << 1)
+
+/**
+ * mram_restore_lazy_open - get ready to fill memory that is used meanwhile
+ * @img: must stay open until mram_restore_lazy_close(); sections and blocks of
+ *       it may be asked for as before
+ *
+ * Then mram_restore_lazy_add() for each block, which is -EPERM where
+ * userfaultfd(2) is not allowed, mram_restore_lazy_start(), and the guest may
+ * run.
+ */
+int mram_restore_lazy_open(struct mram_restore_lazy **out,
+			   struct mram_image *img,
+			   const struct mram_restore_lazy_opts *opts,
+			   struct mram_error *err);
+
+/**
+ * struct mram_restore_lazy_block_opts - more about a block's memory
+ * @size: sizeof(struct mram_restore_lazy_block_opts)
+ * @flags: MRAM_LAZY_BLOCK_*
+ * @page_size: with mram_restore_lazy_add_uffd(): what one page of the memory
+ *             has, for memory on hugetlbfs; 0 for the system's page size
+ * @fd: with MRAM_LAZY_BLOCK_HAS_FD the file behind shared memory
+ * @fd_offset: where in @fd the memory starts, in bytes
+ */
+struct mram_restore_lazy_block_opts {
+	size_t size;
+	uint32_t flags;
+	uint32_t reserved;
+	uint64_t page_size;
+	int32_t fd;
+	uint32_t reserved2;
+	uint64_t fd_offset;
+};
+
+/**
+ * MRAM_LAZY_BLOCK_HAS_FD - @fd and @fd_offset are given
+ *
+ * Pages may then be read straight into the file instead of being copied. The
+ * file may be closed after mram_restore_lazy_start().
+ */
+#define MRAM_LAZY_BLOCK_HAS_FD	(1u << 0)
+/**
+ * MRAM_LAZY_BLOCK_MINOR - the userfaultfd is registered for minor faults, too
+ *
+ * With mram_restore_lazy_add_uffd(); without it @fd is of no use there.
+ */
+#define MRAM_LAZY_BLOCK_MINOR	(1u << 1)
+
+/**
+ * mram_restore_lazy_add - fill memory of this process from a block
+ * @index: the block
+ * @addr: page-aligned; private anonymous memory, shared memory (anonymous or a
+ *        memfd), or hugetlbfs
+ * @length: in bytes; must be the block's length
+ *
+ * What the memory holds is lost in mram_restore_lazy_start().
+ */
+int mram_restore_lazy_add(struct mram_restore_lazy *l, int index, void *addr,
+			  uint64_t length,
+			  const struct mram_restore_lazy_block_opts *opts,
+			  struct mram_error *err);
+
+/**
+ * mram_restore_lazy_add_uffd - fill memory of another process from a block
+ * @index: the block
+ * @uffd: that process' userfaultfd, which stays the caller's: open until
+ *        mram_restore_lazy_close(), read by nobody else, may serve several
+ *        blocks. O_NONBLOCK is set on it.
+ * @addr: where the memory is in that process; registered with @uffd for missing
+ *        faults, and never touched so far
+ * @length: in bytes; must be the block's length
+ *
+ * This is how virtual machine monitors hand their memory to a page fault
+ * handler. Where UFFD_FEATURE_EVENT_REMOVE was asked for on @uffd, memory may
+ * be discarded meanwhile.
+ */
+int mram_restore_lazy_add_uffd(struct mram_restore_lazy *l, int index,
+			       int uffd, uint64_t addr, uint64_t length,
+			       const struct mram_restore_lazy_block_opts *opts,
+			       struct mram_error *err);
+
+/**
+ * mram_restore_lazy_start - from here on the memory may be used
+ *
+ * Whoever touches a page that is not there waits until it is read; the rest is
+ * read meanwhile. -EBUSY: the memory is being restored already, or belongs to
+ * another userfaultfd. After an error the memory is as before or empty.
+ *
+ * The memory may be discarded (MADV_DONTNEED, MADV_REMOVE, MADV_FREE), unmapped
+ * or moved by the guest's threads: what was discarded is zero. A hole punched
+ * through the file alone is noticed only in pages that were there; shared
+ * memory is best discarded with MADV_REMOVE. Other processes that map the same
+ * memory do not wait: they must not use it before the end. Nor must children
+ * made with fork().
+ */
+int mram_restore_lazy_start(struct mram_restore_lazy *l,
+			    struct mram_error *err);
+
+/**
+ * mram_restore_lazy_pause - read only what is touched, until resumed
+ *
+ * What is being read is still brought in. Any thread may call this.
+ */
+void mram_restore_lazy_pause(struct mram_restore_lazy *l);
+
+/**
+ * mram_restore_lazy_resume - go on reading everything
+ *
+ * Also after a read has failed, which stops that: it is tried again then, and
+ * the error is forgotten. Any thread may call this.
+ */
+void mram_restore_lazy_resume(struct mram_restore_lazy *l);
+
+/**
+ * mram_restore_lazy_cancel - give up
+ *
+ * Nothing is read any more. Whoever touches a page that is not there gets
+ * SIGBUS or waits until the restore is closed, as MRAM_LAZY_WAIT says. A call
+ * that waits for the end returns -ECANCELED. Any thread may call this.
+ */
+void mram_restore_lazy_cancel(struct mram_restore_lazy *l);
+
+/**
+ * struct mram_restore_lazy_stats - how far it is
+ * @size: sizeof(struct mram_restore_lazy_stats), set by the caller
+ * @flags: MRAM_LAZY_STATS_*, MRAM_STATS_BUFFERED
+ * @pages: that the memory has
+ * @read: brought in from the image
+ * @left: still to be brought in from it; pages that the image does not hold
+ *        need nothing
+ * @zero: pages that the image does not hold and that were touched
+ * @discarded: given up before they were there: the guest discarded or unmapped
+ *             them
+ * @existed: found in memory although nobody had brought them in; left alone
+ * @failed: could not be read when they were touched
+ * @working_set: pages that the working set named
+ * @faults: served
+ * @waited: of these, on pages that were on their way already
+ * @fault_pages: of @read, pages that were read for a fault
+ * @ios: reads
+ * @bytes: that they moved
+ * @calls: system calls that all threads made
+ * @stream_calls: of these, to read and place pages that nobody had touched
+ * @nsec: wall-clock time since the start, up to the end
+ * @method: how pages are placed: "copy" and others; static
+ *
+ * Pages are of the system's page size here, whatever the image's and the
+ * memory's are.
+ */
+struct mram_restore_lazy_stats {
+	size_t size;
+	uint32_t flags;
+	uint32_t reserved;
+	uint64_t pages;
+	uint64_t read;
+	uint64_t left;
+	uint64_t zero;
+	uint64_t discarded;
+	uint64_t existed;
+	uint64_t failed;
+	uint64_t working_set;
+	uint64_t faults;
+	uint64_t waited;
+	uint64_t fault_pages;
+	uint64_t ios;
+	uint64_t bytes;
+	uint64_t calls;
+	uint64_t stream_calls;
+	uint64_t nsec;
+	const char *method;
+};
+
+/** MRAM_LAZY_STATS_PAUSED - mram_restore_lazy_pause() was called */
+#define MRAM_LAZY_STATS_PAUSED	(1u << 8)
+/** MRAM_LAZY_STATS_WORKING_SET - a working set is in use */
+#define MRAM_LAZY_STATS_WORKING_SET	(1u << 9)
+
+/** mram_restore_lazy_stats - tell how far it is; any thread may call this */
+void mram_restore_lazy_stats(struct mram_restore_lazy *l,
+			     struct mram_restore_lazy_stats *stats);
+
+/**
+ * mram_restore_lazy_wait - wait until all memory is there
+ * @msec: at most so long; -1 for as long as it takes
+ *
+ * Return: 0; -ETIMEDOUT; the first error of a read, which says that streaming
+ * has stopped: mram_restore_lazy_resume() tries again; -ESRCH: the other process
+ * has ended; -ECANCELED. Any thread may call this.
+ */
+int mram_restore_lazy_wait(struct mram_restore_lazy *l, int msec,
+			   struct mram_error *err);
+
+/**
+ * mram_restore_lazy_finish - wait until all memory is there, and let go of it
+ * @stats: may be NULL; filled also after an error
+ *
+ * Resumes what is paused. Then the memory is as any other, and no thread of the
+ * restore is left. Writes the record. Errors as of mram_restore_lazy_wait(),
+ * after which faults are still served; that the record cannot be written is only
+ * a message.
+ */
+int mram_restore_lazy_finish(struct mram_restore_lazy *l,
+			     struct mram_restore_lazy_stats *stats,
+			     struct mram_error *err);
+
+/**
+ * mram_restore_lazy_close - end it; NULL is fine
+ *
+ * Before the end of a restore nobody may use the memory any more, for it is not
+ * whole: where a part of it is missing, memory of this process is made
+ * inaccessible, and who waits for it gets SIGBUS or SIGSEGV. Unmap it.
+ */
+void mram_restore_lazy_close(struct mram_restore_lazy *l);
+
 /* --------------------------------------------- pages of an image, as such */
 
 /**

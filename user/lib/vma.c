@@ -116,6 +116,7 @@ static int append(struct vma_list *list, const struct line *l)
 		.end = l->end,
 		.kind = kind_of(l),
 		.writable = l->perms[1] == 'w',
+		.shared = l->perms[3] != 'p',
 	};
 	return 0;
 }

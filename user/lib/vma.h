@@ -29,6 +29,7 @@ struct vma {
 	uint64_t end;
 	enum vma_kind kind;
 	bool writable;
+	bool shared;
 };
 
 /*

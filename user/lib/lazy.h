@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Restoring memory while it is used: what the files lazy*.c share.
+ *
+ * Words: a unit is what one page of the memory has: the system's page, or a
+ * huge page. A unit is present if the image holds any part of it. To claim a
+ * unit is to take the right, and the duty, to fill it; to place it is to make
+ * it appear in the memory, filled.
+ *
+ * Who fills a unit is decided by one atomic fetch_or on the block's @claimed.
+ * Whoever gets a 1 back leaves the unit alone: the one who placed it wakes all
+ * that wait for it.
+ *
+ * Memory may be discarded at any time. The kernel says so with an event, and
+ * goes on as soon as the event was read; from then on old content must not be
+ * placed any more. So events are read with @place held for writing, and pages
+ * are placed with @place held for reading, after a look at @placed: a bit there
+ * says that nothing may be placed any more, since it was or since the unit was
+ * discarded.
+ *
+ * Lock order: @place, then @lock, then @record.lock. Errors are made in each
+ * thread's own struct mram_error; the first is merged into @error under @lock.
+ */
+#ifndef MRAM_LAZY_H
+#define MRAM_LAZY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mappedram.h>
+
+#include "io.h"
+
+#define LAZY_MAX_UNIT	(16u << 20)
+#define LAZY_MAX_EXTENT	(64u << 20)
+
+/* Placed at a time: whoever reads faults waits for no more than this. */
+#define LAZY_PIECE	(256u << 10)
+
+/*
+ * Absent memory from here on is not registered at all: it costs nothing, never
+ * faults, and may have huge pages.
+ */
+#define LAZY_GAP	(2ull << 20)
+#define LAZY_MAX_PARTS	4096
+
+/* Read along between pages that are wanted, in bytes. */
+#define LAZY_BRIDGE	(32u << 10)
+
+/**
+ * struct lazy_fd - a userfaultfd
+ * @own: made by us, for memory of this process
+ * @features: that are on
+ * @dead: not to be asked any more
+ */
+struct lazy_fd {
+	int fd;
+	bool own;
+	bool dead;
+	uint64_t features;
+};
+
+/**
+ * struct lazy_segment - where a part of a block is in memory
+ * @addr: of unit @first
+ * @units: how many
+ *
+ * One a block, until the guest's memory is unmapped or moved in parts.
+ */
+struct lazy_segment {
+	uint64_t addr;
+	uint64_t first;
+	uint64_t units;
+};
+
+/**
+ * struct lazy_block - a block and its memory
+ * @index: in the image
+ * @name: owned
+ * @fd: whose faults; an index into @fds, as the array may grow
+ * @addr: as given
+ * @length: in bytes
+ * @shared: memory of this process that is shared
+ * @huge: on hugetlbfs
+ * @unit_shift: log2 of the unit
+ * @units: in the block
+ * @page_shift: log2 of the image's page
+ * @pages_offset: of the image
+ * @bitmap: the image's
+ * @present: by units; owned if it is not @bitmap
+ * @claimed: by units, atomic
+ * @placed: by units, atomic: see above
+ * @wanted: by units, what the working set names; or NULL
+ * @touched: by units, what was recorded; or NULL. Under record.lock.
+ * @segment: @nr_segments of them, under @place
+ */
+struct lazy_block {
+	int index;
+	char *name;
+	unsigned int fd;
+	uint64_t addr;
+	uint64_t length;
+	bool shared;
+	bool huge;
+	unsigned int unit_shift;
+	uint64_t units;
+	unsigned int page_shift;
+	uint64_t pages_offset;
+	const uint64_t *bitmap;
+	uint64_t *present;
+	uint64_t *claimed;
+	uint64_t *placed;
+	uint64_t *wanted;
+	uint64_t *touched;
+	struct lazy_segment *segment;
+	size_t nr_segments;
+};
+
+/* What is counted, in pages of the system's size; atomic, relaxed. */
+struct lazy_counts {
+	uint64_t read;
+	uint64_t left;
+	uint64_t zero;
+	uint64_t discarded;
+	uint64_t existed;
+	uint64_t failed;
+	uint64_t faults;
+	uint64_t waited;
+	uint64_t fault_pages;
+	uint64_t ios;
+	uint64_t bytes;
+	uint64_t calls;
+	uint64_t stream_calls;
+};
+
+/* A run of pages that were touched, in bytes. */
+struct lazy_run {
+	uint32_t block;
+	uint32_t reserved;
+	uint64_t offset;
+	uint64_t length;
+};
+
+/**
+ * struct lazy_record - first touches, in order
+ * @path: where to write them, or NULL
+ */
+struct lazy_record {
+	char *path;
+	pthread_mutex_t lock;
+	struct lazy_run *run;
+	size_t nr;
+	size_t max;
+};
+
+struct lazy_worker;
+
+/**
+ * struct mram_restore_lazy - a restore
+ * @img: the caller's
+ * @io: its file
+ * @opts: as given, defaults filled in
+ * @working_set: owned copy of the path, or NULL
+ * @page_shift: log2 of the system's page
+ * @blocks: @nr_blocks of them
+ * @fds: @nr_fds of them
+ * @place: see above
+ * @lock: for what follows, down to @next_unit
+ * @go: streamers wait for it
+ * @done: callers wait for it
+ * @error: the first, if @error.code; streaming has stopped then
+ * @gone: the process whose memory it is has ended
+ * @lost: the first page that was touched and could not be read
+ * @paused, @canceled, @stopping: what was asked for
+ * @next_phase: 0: what the working set names, 1: the rest, 2: nothing left
+ * @next_block, @next_unit: where streaming goes on
+ * @pending: fault threads at work, atomic; streamers wait until there are none
+ * @waiting: streamers that wait for that, atomic
+ * @hurry: do not wait for events any more, atomic
+ * @stop_fd: an eventfd that ends the fault threads
+ * @workers: @nr_workers of them
+ * @named: pages in the working set, with @has_set
+ * @started: threads are there, or were
+ * @finished: mram_restore_lazy_finish() is through
+ */
+struct mram_restore_lazy {
+	struct mram_image *img;
+	struct mram_io *io;
+	struct mram_restore_lazy_opts opts;
+	char *working_set;
+	unsigned int page_shift;
+
+	struct lazy_block *blocks;
+	size_t nr_blocks;
+	struct lazy_fd *fds;
+	size_t nr_fds;
+
+	pthread_rwlock_t place;
+	pthread_mutex_t lock;
+	pthread_cond_t go;
+	pthread_cond_t done;
+	struct mram_error error;
+	bool gone;
+	bool paused;
+	bool canceled;
+	bool stopping;
+	struct mram_error lost;
+	int next_phase;
+	size_t next_block;
+	uint64_t next_unit;
+
+	uint32_t pending;
+	uint32_t waiting;
+	uint32_t hurry;
+	int stop_fd;
+	struct lazy_worker *workers;
+	size_t nr_workers;
+	struct lazy_record record;
+	struct lazy_counts counts;
+	uint64_t pages;
+	uint64_t named;
+	bool has_set;
+	uint64_t start_time;
+	uint64_t end_time;
+	bool started;
+	bool finished;
+};
+
+/* Units whose waiters are to be woken later. */
+struct lazy_late {
+	struct lazy_block *b;
+	uint64_t first;
+	uint64_t end;
+};
+
+#define LAZY_MAX_LATE	16
+
+/**
+ * struct lazy_worker - a thread
+ * @stream: a streamer, otherwise it serves faults
+ * @buffer: of @size bytes, what is read goes there
+ * @zero: a huge page of zeros, where there are any
+ * @own: bits of the chunk at hand that this thread has claimed
+ * @late: @nr_late of them
+ * @err: its own
+ */
+struct lazy_worker {
+	struct mram_restore_lazy *l;
+	pthread_t thread;
+	bool running;
+	bool stream;
+	unsigned char *buffer;
+	size_t size;
+	unsigned char *zero;
+	size_t zero_size;
+	uint64_t *own;
+	struct lazy_late late[LAZY_MAX_LATE];
+	unsigned int nr_late;
+	struct mram_error err;
+};
+
+/**
+ * struct lazy_chunk - units that are read at once
+ * @end: behind the last one
+ * @base: word of the block's bitmaps that @own begins with
+ * @own: of these units, those that were claimed by us
+ */
+struct lazy_chunk {
+	struct lazy_block *b;
+	uint64_t first;
+	uint64_t end;
+	uint64_t base;
+	uint64_t *own;
+};
+
+#define LAZY_NO_UNIT	UINT64_MAX
+
+/** lazy_wake - who waits for these units tries again; with @place held */
+void lazy_wake(struct mram_restore_lazy *l, const struct lazy_block *b,
+	       uint64_t first, uint64_t end);
+
+static inline void lazy_add(uint64_t *count, uint64_t n)
+{
+	__atomic_fetch_add(count, n, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t lazy_get(const uint64_t *count)
+{
+	return __atomic_load_n(count, __ATOMIC_RELAXED);
+}
+
+/* ------------------------------------------------------------ lazy_uffd.c */
+
+/** lazy_uffd_open - a userfaultfd of this process, with what we can use */
+int lazy_uffd_open(struct lazy_fd *f, struct mram_error *err);
+
+/** lazy_uffd_adopt - look at another process' */
+int lazy_uffd_adopt(struct lazy_fd *f, int fd, struct mram_error *err);
+
+/**
+ * lazy_uffd_register - for missing faults
+ * @ioctls: what can be done in the range
+ */
+int lazy_uffd_register(int fd, uint64_t addr, uint64_t length,
+		       uint64_t *ioctls);
+int lazy_uffd_unregister(int fd, uint64_t addr, uint64_t length);
+
+/*
+ * The next three return how many bytes were done, or a negative errno if none
+ * was.
+ */
+int64_t lazy_uffd_copy(int fd, uint64_t addr, const void *from,
+		       uint64_t length);
+int64_t lazy_uffd_zero(int fd, uint64_t addr, uint64_t length);
+int64_t lazy_uffd_poison(int fd, uint64_t addr, uint64_t length);
+
+/** lazy_uffd_continue - map what is in the file already; 0 or an errno */
+int lazy_uffd_continue(int fd, uint64_t addr, uint64_t length);
+
+/** lazy_uffd_wake - let those who wait for the range try again */
+void lazy_uffd_wake(int fd, uint64_t addr, uint64_t length);
+
+/** lazy_uffd_can_poison - see MRAM_LAZY_WAIT */
+bool lazy_uffd_can_poison(const struct lazy_fd *f);
+
+/* ----------------------------------------------------------- lazy_block.c */
+
+/** lazy_block_free - what a block owns */
+void lazy_block_free(struct lazy_block *b);
+
+/** lazy_block_prepare - bitmaps, when the size of its units is known */
+int lazy_block_prepare(struct mram_restore_lazy *l, struct lazy_block *b,
+		       struct mram_error *err);
+
+/**
+ * lazy_block_count - pages of the system's size in units
+ * @clear: those that the image does not hold; may be NULL
+ *
+ * Return: those that it holds.
+ */
+uint64_t lazy_block_count(const struct mram_restore_lazy *l,
+			  const struct lazy_block *b, uint64_t first,
+			  uint64_t end, uint64_t *clear);
+
+/**
+ * lazy_block_find - which block and unit is at an address?
+ *
+ * With @place held.
+ */
+struct lazy_block *lazy_block_find(struct mram_restore_lazy *l,
+				   const struct lazy_fd *f, uint64_t addr,
+				   uint64_t *unit);
+
+/**
+ * lazy_block_where - the address of a unit
+ * @units: takes how many from there on lie together
+ *
+ * With @place held. Return: the address, or 0: unmapped.
+ */
+uint64_t lazy_block_where(const struct lazy_block *b, uint64_t unit,
+			  uint64_t *units);
+
+/* ------------------------------------------------------------- lazy_map.c */
+
+/** lazy_map - check, empty and register the memory of all blocks */
+int lazy_map(struct mram_restore_lazy *l, struct mram_error *err);
+
+/** lazy_unmap - unregister the memory of all blocks, or of this process' */
+void lazy_unmap(struct mram_restore_lazy *l, bool only_own);
+
+/** lazy_forbid - make the parts that are missing inaccessible */
+void lazy_forbid(struct mram_restore_lazy *l);
+
+/* ----------------------------------------------------------- lazy_claim.c */
+
+/**
+ * lazy_claim - take units that nobody has
+ * @c: block, first, end and own are set; own is filled in, first and end are
+ *     drawn close around it
+ * @present: those that the image holds; otherwise those that it does not
+ * @mine: a unit that is ours already, or LAZY_NO_UNIT
+ *
+ * Return: how many are ours.
+ */
+uint64_t lazy_claim(struct lazy_chunk *c, bool present, uint64_t mine);
+
+/** lazy_own - is a unit of the chunk ours? */
+static inline bool lazy_own(const struct lazy_chunk *c, uint64_t unit)
+{
+	return c->own[unit / 64 - c->base] >> unit % 64 & 1;
+}
+
+/** lazy_only - keep one unit of a chunk, without giving the others back */
+void lazy_only(struct lazy_chunk *c, uint64_t unit);
+
+/**
+ * lazy_give_back - claims that were not used
+ * @wake: who waits for them tries again
+ *
+ * Streaming may have passed them by, so lazy_fail() or lazy_rewind() is due
+ * afterwards.
+ */
+void lazy_give_back(struct lazy_worker *w, const struct lazy_chunk *c,
+		    bool wake);
+
+/* ------------------------------------------------------------ lazy_read.c */
+
+/**
+ * lazy_read - read a chunk into @w->buffer
+ *
+ * Return: 0, or an errno, with the page that could not be read in @w->err.
+ */
+int lazy_read(struct lazy_worker *w, const struct lazy_chunk *c);
+
+/* ----------------------------------------------------------- lazy_place.c */
+
+enum lazy_how {
+	LAZY_COPY,	/* what was read */
+	LAZY_ZERO,
+	LAZY_POISON,	/* who touches it gets SIGBUS */
+};
+
+/**
+ * lazy_place - place the units of a chunk
+ *
+ * What was discarded meanwhile is left out. Return: 0, or an errno with words in
+ * @w->err; what was not placed is still ours then. -EAGAIN in a fault thread:
+ * an event has to be read first.
+ */
+int lazy_place(struct lazy_worker *w, const struct lazy_chunk *c,
+	       enum lazy_how how);
+
+/** lazy_refill - a unit that was there is missing: it is zero now */
+int lazy_refill(struct lazy_worker *w, struct lazy_block *b, uint64_t unit);
+
+/* ----------------------------------------------------------- lazy_event.c */
+
+/** lazy_discard - units are given up; with @place held for writing */
+void lazy_discard(struct mram_restore_lazy *l, struct lazy_block *b,
+		  uint64_t first, uint64_t end);
+
+/** lazy_keep - a unit was there already, by somebody else's doing */
+void lazy_keep(struct mram_restore_lazy *l, struct lazy_block *b,
+	       uint64_t unit);
+
+struct uffd_msg;
+
+/** lazy_event - what happened to the memory; with @place held for writing */
+void lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
+		const struct uffd_msg *msg);
+
+/* ------------------------------------------- lazy_fault.c, lazy_stream.c */
+
+void *lazy_fault_thread(void *worker);
+void *lazy_stream_thread(void *worker);
+
+/** lazy_yield - wait until no fault is being served, but not for ever */
+void lazy_yield(struct mram_restore_lazy *l);
+
+/* ------------------------------------------------------------- lazy_set.c */
+
+/** lazy_record_touch - units of a block were touched for the first time */
+void lazy_record_touch(struct mram_restore_lazy *l, struct lazy_block *b,
+		       uint64_t first, uint64_t end);
+
+/** lazy_record_write - write the record to its file */
+int lazy_record_write(struct mram_restore_lazy *l, struct mram_error *err);
+
+/** lazy_set_read - take in the working set, or tell why not */
+void lazy_set_read(struct mram_restore_lazy *l);
+
+/* ------------------------------------------------------------ lazy_run.c */
+
+/** lazy_run - make the threads */
+int lazy_run(struct mram_restore_lazy *l, struct mram_error *err);
+
+/** lazy_stop_streaming - end the threads that nobody waits for */
+void lazy_stop_streaming(struct mram_restore_lazy *l);
+
+/** lazy_stop - end all threads */
+void lazy_stop(struct mram_restore_lazy *l);
+
+/** lazy_fail - an error of a thread: tell, and stop streaming */
+void lazy_fail(struct mram_restore_lazy *l, const struct mram_error *err);
+
+/** lazy_rewind - streaming has to look at everything once more */
+void lazy_rewind(struct mram_restore_lazy *l);
+
+/** lazy_dealt_with - @pages less are left */
+void lazy_dealt_with(struct mram_restore_lazy *l, uint64_t pages);
+
+/** lazy_message - tell the caller's message function */
+void lazy_message(const struct mram_restore_lazy *l, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif /* MRAM_LAZY_H */

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The blocks of a lazy restore: adding them, their bitmaps, where their units
+ * are in memory.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bitmap.h"
+#include "error.h"
+#include "image.h"
+#include "lazy.h"
+#include "opts.h"
+
+void lazy_block_free(struct lazy_block *b)
+{
+	if (b->present != b->bitmap)
+		free(b->present);
+	free(b->claimed);
+	free(b->placed);
+	free(b->wanted);
+	free(b->touched);
+	free(b->segment);
+	free(b->name);
+}
+
+/* ----------------------------------------------------------------- adding */
+
+static int check(const struct mram_restore_lazy *l,
+		 const struct mram_block_info *i, uint64_t addr,
+		 uint64_t length, struct mram_error *err)
+{
+	uint64_t system_page = UINT64_C(1) << l->page_shift;
+
+	if (length != i->length)
+		return mram_err(err, -EINVAL,
+				"block '%s' has %" PRIu64 " bytes, the memory for it %" PRIu64,
+				i->name, i->length, length);
+	if (!length)
+		return mram_err(err, -EINVAL, "block '%s' is empty", i->name);
+	if (!addr || addr % system_page)
+		return mram_err(err, -EINVAL,
+				"block '%s': address 0x%" PRIx64 " is not a multiple of the page size %" PRIu64,
+				i->name, addr, system_page);
+	if (addr + length < addr)
+		return mram_err(err, -EOVERFLOW,
+				"block '%s': address 0x%" PRIx64 " plus length %" PRIu64 " overflows",
+				i->name, addr, length);
+	if (i->page_size < system_page)
+		return mram_err(err, -EOPNOTSUPP,
+				"block '%s' has pages of %" PRIu64 " bytes, this kernel has larger ones (%" PRIu64 ")",
+				i->name, i->page_size, system_page);
+	if ((i->page_size | i->pages_offset | system_page) % l->io->align ||
+	    system_page % l->io->mem_align)
+		return mram_err(err, -EINVAL,
+				"block '%s': its pages (%" PRIu64 " bytes each, at offset %" PRIu64 ") do not fit the alignment of %s (%u): copy the image to another file system",
+				i->name, i->page_size, i->pages_offset,
+				l->io->path, l->io->align);
+	return 0;
+}
+
+static bool overlap(const struct lazy_block *b, unsigned int fd, uint64_t addr,
+		    uint64_t length)
+{
+	return b->fd == fd && addr < b->addr + b->length &&
+	       b->addr < addr + length;
+}
+
+static int check_others(const struct mram_restore_lazy *l, int index,
+			unsigned int fd, uint64_t addr, uint64_t length,
+			const char *name, struct mram_error *err)
+{
+	size_t i;
+
+	for (i = 0; i < l->nr_blocks; i++) {
+		if (l->blocks[i].index == index)
+			return mram_err(err, -EEXIST,
+					"block '%s' was added already", name);
+		if (overlap(&l->blocks[i], fd, addr, length))
+			return mram_err(err, -EBUSY,
+					"block '%s': its memory is that of block '%s', too",
+					name, l->blocks[i].name);
+	}
+	return 0;
+}
+
+static int add_block(struct mram_restore_lazy *l, int index, unsigned int fd,
+		     uint64_t addr, uint64_t length, unsigned int unit_shift,
+		     struct mram_error *err)
+{
+	struct mram_block_info i = { .size = sizeof(i) };
+	struct lazy_block *grown, *b;
+	const uint64_t *bitmap;
+	int ret;
+
+	if (l->started)
+		return mram_err(err, -EBUSY, "restore: it has been started");
+	ret = mram_image_block(l->img, index, &i, err);
+	if (!ret)
+		ret = mram_image_bitmap(l->img, index, &bitmap, err);
+	if (!ret)
+		ret = check(l, &i, addr, length, err);
+	if (!ret)
+		ret = check_others(l, index, fd, addr, length, i.name, err);
+	if (ret)
+		return ret;
+	grown = realloc(l->blocks, (l->nr_blocks + 1) * sizeof(*grown));
+	if (!grown)
+		return mram_err(err, -ENOMEM, "restore: out of memory");
+	l->blocks = grown;
+	b = &l->blocks[l->nr_blocks];
+	*b = (struct lazy_block){
+		.index = index,
+		.name = strdup(i.name),
+		.fd = fd,
+		.addr = addr,
+		.length = length,
+		.unit_shift = unit_shift,
+		.huge = unit_shift > l->page_shift,
+		.page_shift = (unsigned int)__builtin_ctzll(i.page_size),
+		.pages_offset = i.pages_offset,
+		.bitmap = bitmap,
+	};
+	if (!b->name)
+		return mram_err(err, -ENOMEM, "restore: out of memory");
+	l->nr_blocks++;
+	return 0;
+}
+
+static int get_opts(struct mram_restore_lazy_block_opts *o,
+		    const struct mram_restore_lazy_block_opts *opts,
+		    uint32_t known, struct mram_error *err)
+{
+	int ret = opts_get(o, sizeof(*o), opts, "restore", err);
+
+	if (!ret && (o->flags & ~known || o->reserved || o->reserved2))
+		ret = mram_err(err, -EOPNOTSUPP,
+			       "restore: unknown flags %#x", o->flags);
+	return ret;
+}
+
+/* Adds an entry for a userfaultfd, if it is a new one. */
+static int take_fd(struct mram_restore_lazy *l, int fd, unsigned int *index,
+		   struct mram_error *err)
+{
+	struct lazy_fd *grown, f;
+	int ret;
+
+	for (*index = 0; *index < l->nr_fds; (*index)++)
+		if (fd < 0 ? l->fds[*index].own :
+			     !l->fds[*index].own && l->fds[*index].fd == fd)
+			return 0;
+	grown = realloc(l->fds, (l->nr_fds + 1) * sizeof(*grown));
+	if (!grown)
+		return mram_err(err, -ENOMEM, "restore: out of memory");
+	l->fds = grown;
+	ret = fd < 0 ? lazy_uffd_open(&f, err) : lazy_uffd_adopt(&f, fd, err);
+	if (!ret)
+		l->fds[l->nr_fds++] = f;
+	return ret;
+}
+
+int mram_restore_lazy_add(struct mram_restore_lazy *l, int index, void *addr,
+			  uint64_t length,
+			  const struct mram_restore_lazy_block_opts *opts,
+			  struct mram_error *err)
+{
+	struct mram_restore_lazy_block_opts o;
+	unsigned int fd;
+	int ret;
+
+	ret = get_opts(&o, opts, MRAM_LAZY_BLOCK_HAS_FD, err);
+	if (!ret)
+		ret = take_fd(l, -1, &fd, err);
+	if (!ret)
+		ret = add_block(l, index, fd, (uintptr_t)addr, length,
+				l->page_shift, err);
+	return ret;
+}
+
+int mram_restore_lazy_add_uffd(struct mram_restore_lazy *l, int index,
+			       int uffd, uint64_t addr, uint64_t length,
+			       const struct mram_restore_lazy_block_opts *opts,
+			       struct mram_error *err)
+{
+	struct mram_restore_lazy_block_opts o;
+	unsigned int fd;
+	int ret;
+
+	ret = get_opts(&o, opts, MRAM_LAZY_BLOCK_HAS_FD | MRAM_LAZY_BLOCK_MINOR,
+		       err);
+	if (ret)
+		return ret;
+	if (!o.page_size)
+		o.page_size = UINT64_C(1) << l->page_shift;
+	if (o.page_size & (o.page_size - 1) || o.page_size >> l->page_shift == 0)
+		return mram_err(err, -EINVAL,
+				"restore: no memory has pages of %" PRIu64 " bytes",
+				o.page_size);
+	if (uffd < 0)
+		return mram_err(err, -EBADF, "restore: no userfaultfd");
+	ret = take_fd(l, uffd, &fd, err);
+	if (!ret)
+		ret = add_block(l, index, fd, addr, length,
+				(unsigned int)__builtin_ctzll(o.page_size), err);
+	return ret;
+}
+
+/* ---------------------------------------------------------------- bitmaps */
+
+static uint64_t *new_bitmap(uint64_t bits)
+{
+	return calloc((size_t)bitmap_words(bits), sizeof(uint64_t));
+}
+
+/* From the image's pages to units, larger or smaller ones. */
+static int make_present(struct lazy_block *b)
+{
+	uint64_t pages = b->length >> b->page_shift, first, end;
+
+	b->present = new_bitmap(b->units);
+	if (!b->present)
+		return -ENOMEM;
+	for (first = 0; (first = bitmap_next(b->bitmap, first, pages, 1)) < pages;
+	     first = end) {
+		end = bitmap_next(b->bitmap, first, pages, 0);
+		bitmap_or_range(b->present,
+				first << b->page_shift >> b->unit_shift,
+				(((end << b->page_shift) - 1) >> b->unit_shift) +
+				1);
+	}
+	return 0;
+}
+
+int lazy_block_prepare(struct mram_restore_lazy *l, struct lazy_block *b,
+		       struct mram_error *err)
+{
+	int ret = 0;
+
+	if (b->unit_shift > (unsigned int)__builtin_ctz(LAZY_MAX_UNIT))
+		return mram_err(err, -EOPNOTSUPP,
+				"block '%s': pages of %" PRIu64 " bytes are too large to be restored while they are used",
+				b->name, UINT64_C(1) << b->unit_shift);
+	if ((b->addr | b->length) & ((UINT64_C(1) << b->unit_shift) - 1))
+		return mram_err(err, -EINVAL,
+				"block '%s': its memory (0x%" PRIx64 ", %" PRIu64 " bytes) is not made of whole pages of %" PRIu64 " bytes",
+				b->name, b->addr, b->length,
+				UINT64_C(1) << b->unit_shift);
+	b->huge = b->unit_shift > l->page_shift;
+	b->units = b->length >> b->unit_shift;
+	if (b->unit_shift == b->page_shift)
+		b->present = (uint64_t *)b->bitmap;
+	else
+		ret = make_present(b);
+	b->claimed = new_bitmap(b->units);
+	b->placed = new_bitmap(b->units);
+	if (l->record.path)
+		b->touched = new_bitmap(b->units);
+	b->segment = malloc(sizeof(*b->segment));
+	if (ret || !b->claimed || !b->placed || !b->segment ||
+	    (l->record.path && !b->touched))
+		return mram_err(err, -ENOMEM,
+				"block '%s': no memory for its bitmaps",
+				b->name);
+	b->segment[0] = (struct lazy_segment){ b->addr, 0, b->units };
+	b->nr_segments = 1;
+	return 0;
+}
+
+uint64_t lazy_block_count(const struct mram_restore_lazy *l,
+			  const struct lazy_block *b, uint64_t first,
+			  uint64_t end, uint64_t *clear)
+{
+	uint64_t all = (end - first) << (b->unit_shift - l->page_shift), set;
+
+	if (b->unit_shift > b->page_shift)
+		set = bitmap_count(b->bitmap,
+				   first << b->unit_shift >> b->page_shift,
+				   end << b->unit_shift >> b->page_shift)
+		      << (b->page_shift - l->page_shift);
+	else
+		set = bitmap_count(b->present, first, end)
+		      << (b->unit_shift - l->page_shift);
+	if (clear)
+		*clear = all - set;
+	return set;
+}
+
+/* --------------------------------------------------------------- segments */
+
+struct lazy_block *lazy_block_find(struct mram_restore_lazy *l,
+				   const struct lazy_fd *f, uint64_t addr,
+				   uint64_t *unit)
+{
+	size_t i, k;
+
+	for (i = 0; i < l->nr_blocks; i++) {
+		struct lazy_block *b = &l->blocks[i];
+
+		if (&l->fds[b->fd] != f)
+			continue;
+		for (k = 0; k < b->nr_segments; k++) {
+			const struct lazy_segment *s = &b->segment[k];
+
+			if (addr < s->addr ||
+			    (addr - s->addr) >> b->unit_shift >= s->units)
+				continue;
+			*unit = s->first + ((addr - s->addr) >> b->unit_shift);
+			return b;
+		}
+	}
+	return NULL;
+}
+
+uint64_t lazy_block_where(const struct lazy_block *b, uint64_t unit,
+			  uint64_t *units)
+{
+	uint64_t next = b->units;
+	size_t k;
+
+	for (k = 0; k < b->nr_segments; k++) {
+		const struct lazy_segment *s = &b->segment[k];
+
+		if (unit >= s->first && unit - s->first < s->units) {
+			*units = s->first + s->units - unit;
+			return s->addr + ((unit - s->first) << b->unit_shift);
+		}
+		if (s->first > unit && s->first < next)
+			next = s->first;
+	}
+	*units = next - unit;
+	return 0;
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * What happens to memory while it is restored: parts of it are discarded,
+ * unmapped or moved. See lazy.h for why nothing is placed meanwhile.
+ */
+#include <inttypes.h>
+#include <linux/userfaultfd.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "bitmap.h"
+#include "lazy.h"
+
+void lazy_discard(struct mram_restore_lazy *l, struct lazy_block *b,
+		  uint64_t first, uint64_t end)
+{
+	uint64_t pages = 0, w, next, mask, old, unit;
+
+	for (w = first / BITS_PER_WORD; w * BITS_PER_WORD < end; w++) {
+		mask = bitmap_mask(w, first, end);
+		bitmap_or(&b->claimed[w], mask);
+		old = __atomic_fetch_or(&b->placed[w], mask, __ATOMIC_SEQ_CST);
+		/* Runs of units that were still to be placed. */
+		mask &= ~old;
+		while (mask) {
+			unit = (unsigned int)__builtin_ctzll(mask);
+			next = ~(mask >> unit) ? unit + (unsigned int)
+			       __builtin_ctzll(~(mask >> unit)) : 64;
+			pages += lazy_block_count(l, b, w * 64 + unit,
+						  w * 64 + next, NULL);
+			mask = next < 64 ? mask & (~UINT64_C(0) << next) : 0;
+		}
+	}
+	lazy_add(&l->counts.discarded, pages);
+	lazy_dealt_with(l, pages);
+}
+
+void lazy_keep(struct mram_restore_lazy *l, struct lazy_block *b,
+	       uint64_t unit)
+{
+	uint64_t bit = UINT64_C(1) << unit % BITS_PER_WORD, set;
+
+	bitmap_or(&b->claimed[unit / BITS_PER_WORD], bit);
+	if (__atomic_fetch_or(&b->placed[unit / BITS_PER_WORD], bit,
+			      __ATOMIC_SEQ_CST) & bit)
+		return;
+	set = lazy_block_count(l, b, unit, unit + 1, NULL);
+	lazy_add(&l->counts.existed, set);
+	lazy_dealt_with(l, set);
+}
+
+/* The part of a segment, in units, that lies in [@start, @end). */
+static bool in_segment(const struct lazy_block *b,
+		       const struct lazy_segment *s, uint64_t start,
+		       uint64_t end, uint64_t *first, uint64_t *units)
+{
+	const uint64_t size = UINT64_C(1) << b->unit_shift;
+	uint64_t s_end = s->addr + (s->units << b->unit_shift), last;
+
+	if (start >= s_end || end <= s->addr)
+		return false;
+	start = start > s->addr ? start - s->addr : 0;
+	end = (end < s_end ? end : s_end) - s->addr;
+	*first = (start + size - 1) >> b->unit_shift;
+	last = end >> b->unit_shift;
+	if (last <= *first)
+		return false;
+	*units = last - *first;
+	return true;
+}
+
+static void removed(struct mram_restore_lazy *l, struct lazy_block *b,
+		    uint64_t start, uint64_t end)
+{
+	uint64_t first, units;
+	size_t i;
+
+	for (i = 0; i < b->nr_segments; i++)
+		if (in_segment(b, &b->segment[i], start, end, &first, &units))
+			lazy_discard(l, b, b->segment[i].first + first,
+				     b->segment[i].first + first + units);
+}
+
+static bool add_segment(struct lazy_block *b, uint64_t addr, uint64_t first,
+			uint64_t units)
+{
+	struct lazy_segment *grown;
+
+	if (!units)
+		return true;
+	grown = realloc(b->segment, (b->nr_segments + 1) * sizeof(*grown));
+	if (!grown)
+		return false;
+	b->segment = grown;
+	b->segment[b->nr_segments++] = (struct lazy_segment){ addr, first, units };
+	return true;
+}
+
+/*
+ * Cut [@start, @end) out of the segments; it goes to @to unless that is 0. What
+ * cannot be remembered is given up, as if it had been unmapped.
+ */
+static void cut(struct mram_restore_lazy *l, struct lazy_block *b,
+		uint64_t start, uint64_t end, uint64_t to)
+{
+	uint64_t first, units, unit, addr;
+	size_t i, nr = b->nr_segments;
+
+	for (i = 0; i < nr; i++) {
+		struct lazy_segment *s = &b->segment[i], old = *s;
+
+		if (!in_segment(b, s, start, end, &first, &units))
+			continue;
+		unit = old.first + first;
+		addr = old.addr + (first << b->unit_shift);
+		s->units = first;
+		if (!add_segment(b, addr + (units << b->unit_shift),
+				 unit + units, old.units - first - units))
+			lazy_discard(l, b, unit + units, old.first + old.units);
+		if (!to || !add_segment(b, to + (addr - start), unit, units))
+			lazy_discard(l, b, unit, unit + units);
+	}
+}
+
+void lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
+		const struct uffd_msg *msg)
+{
+	uint64_t start = 0, end = 0, to = 0;
+	size_t i;
+
+	switch (msg->event) {
+	case UFFD_EVENT_REMOVE:
+	case UFFD_EVENT_UNMAP:
+		start = msg->arg.remove.start;
+		end = msg->arg.remove.end;
+		break;
+	case UFFD_EVENT_REMAP:
+		start = msg->arg.remap.from;
+		end = start + msg->arg.remap.len;
+		to = msg->arg.remap.to;
+		break;
+	case UFFD_EVENT_FORK:
+		/* Its memory cannot be had twice: see the header. */
+		close((int)msg->arg.fork.ufd);
+		lazy_message(l, "the process has forked: in its child, memory that is missing is zero");
+		return;
+	default:
+		lazy_message(l, "userfaultfd: event %#x is not known", msg->event);
+		return;
+	}
+	for (i = 0; i < l->nr_blocks; i++) {
+		struct lazy_block *b = &l->blocks[i];
+
+		if (&l->fds[b->fd] != f)
+			continue;
+		if (msg->event == UFFD_EVENT_REMOVE)
+			removed(l, b, start, end);
+		else
+			cut(l, b, start, end, to);
+	}
+	/* Who waits for what is not to come, or elsewhere, has to look again. */
+	lazy_uffd_wake(f->fd, start, end - start);
+	if (to)
+		lazy_uffd_wake(f->fd, to, end - start);
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The threads that serve faults: what the guest touches comes first.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bitmap.h"
+#include "error.h"
+#include "lazy.h"
+
+/* Read at once, if there is only one thread to serve them. */
+#define BATCH	16
+
+struct fault {
+	struct lazy_block *b;
+	uint64_t unit;
+	bool minor;
+};
+
+static bool is_set(const uint64_t *bits, uint64_t unit)
+{
+	return bitmap_read(&bits[unit / 64]) >> unit % 64 & 1;
+}
+
+/* ---------------------------------------------------------------- a fault */
+
+/* Its neighbours that nobody has yet, inside the window around it. */
+static void widen(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit,
+		  bool present)
+{
+	const struct lazy_block *b = c->b;
+	uint64_t most = w->l->opts.fault_around >> b->unit_shift, start, end;
+
+	c->first = unit;
+	c->end = unit + 1;
+	if (most < 2)
+		return;
+	start = unit - unit % most;
+	end = b->units - start > most ? start + most : b->units;
+	while (c->first > start && !is_set(b->claimed, c->first - 1) &&
+	       is_set(b->present, c->first - 1) == present)
+		c->first--;
+	while (c->end < end && !is_set(b->claimed, c->end) &&
+	       is_set(b->present, c->end) == present)
+		c->end++;
+}
+
+/*
+ * Nobody may see anything else in place of a page that cannot be read: who
+ * touches it gets SIGBUS, or goes on waiting.
+ */
+static void lose(struct lazy_worker *w, struct lazy_chunk *c, bool tell)
+{
+	struct mram_restore_lazy *l = w->l;
+	bool poison = !(l->opts.flags & MRAM_LAZY_WAIT) &&
+		      lazy_uffd_can_poison(&l->fds[c->b->fd]);
+
+	if (poison && tell) {
+		pthread_mutex_lock(&l->lock);
+		if (!l->lost.code)
+			l->lost = w->err;
+		pthread_mutex_unlock(&l->lock);
+	}
+	if (!poison || lazy_place(w, c, LAZY_POISON))
+		lazy_give_back(w, c, false);
+}
+
+/*
+ * An event has to be read before anything can be placed. Faults come out of a
+ * userfaultfd before events, so who waits is woken when it is empty.
+ */
+static void later(struct lazy_worker *w, const struct lazy_chunk *c)
+{
+	bool full = w->nr_late == LAZY_MAX_LATE;
+
+	lazy_give_back(w, c, full);
+	if (!full)
+		w->late[w->nr_late++] = (struct lazy_late){ c->b, c->first,
+							    c->end };
+	lazy_rewind(w->l);
+}
+
+static void wake_late(struct lazy_worker *w)
+{
+	unsigned int i;
+
+	if (!w->nr_late)
+		return;
+	pthread_rwlock_rdlock(&w->l->place);
+	for (i = 0; i < w->nr_late; i++)
+		lazy_wake(w->l, w->late[i].b, w->late[i].first, w->late[i].end);
+	pthread_rwlock_unlock(&w->l->place);
+	w->nr_late = 0;
+}
+
+/*
+ * A read of several units has failed: each by itself. Whoever waits for one of
+ * the others, if it cannot be read either, has to come again.
+ */
+static void fill_singly(struct lazy_worker *w, const struct lazy_chunk *all,
+			uint64_t touched)
+{
+	struct mram_error first = { 0 };
+	uint64_t unit, own;
+	struct lazy_chunk c;
+	int ret;
+
+	for (unit = all->first; unit < all->end; unit++) {
+		if (!lazy_own(all, unit))
+			continue;
+		c = *all;
+		c.own = &own;
+		lazy_only(&c, unit);
+		ret = lazy_read(w, &c);
+		if (!ret)
+			ret = lazy_place(w, &c, LAZY_COPY);
+		if (ret == -EAGAIN)
+			later(w, &c);
+		if (!ret || ret == -EAGAIN)
+			continue;
+		if (!first.code)
+			first = w->err;
+		if (unit == touched)
+			lose(w, &c, true);
+		else
+			lazy_give_back(w, &c, true);
+	}
+	if (first.code)
+		lazy_fail(w->l, &first);
+}
+
+static void fill(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit,
+		 bool present)
+{
+	int ret;
+
+	if (!present) {
+		ret = lazy_place(w, c, LAZY_ZERO);
+	} else {
+		if (lazy_read(w, c)) {
+			fill_singly(w, c, unit);
+			return;
+		}
+		ret = lazy_place(w, c, LAZY_COPY);
+	}
+	if (ret == -EAGAIN) {
+		later(w, c);
+	} else if (ret) {
+		lazy_give_back(w, c, false);
+		lazy_fail(w->l, &w->err);
+	}
+}
+
+static void refill(struct lazy_worker *w, struct lazy_chunk *c)
+{
+	int ret = lazy_refill(w, c->b, c->first);
+
+	if (ret == -EAGAIN) {
+		lazy_only(c, c->first);
+		later(w, c);
+	} else if (ret) {
+		lazy_fail(w->l, &w->err);
+	}
+}
+
+static void serve(struct lazy_worker *w, const struct fault *f)
+{
+	struct mram_restore_lazy *l = w->l;
+	struct lazy_chunk c = { .b = f->b, .own = w->own };
+	struct lazy_block *b = f->b;
+	bool present = is_set(b->present, f->unit);
+
+	lazy_add(&l->counts.faults, 1);
+	c.first = f->unit;
+	c.end = f->unit + 1;
+	if (is_set(b->placed, f->unit)) {
+		refill(w, &c);
+		return;
+	}
+	/* The one that has it wakes who waits for it. */
+	if (!lazy_claim(&c, present, LAZY_NO_UNIT)) {
+		lazy_add(&l->counts.waited, 1);
+		lazy_record_touch(l, b, f->unit, f->unit + 1);
+		return;
+	}
+	if (present && __atomic_load_n(&l->canceled, __ATOMIC_RELAXED)) {
+		lose(w, &c, false);
+		return;
+	}
+	widen(w, &c, f->unit, present);
+	lazy_claim(&c, present, f->unit);
+	if (present)
+		lazy_record_touch(l, b, c.first, c.end);
+	fill(w, &c, f->unit, present);
+}
+
+/* A page that is in the file but not in the page tables. */
+static void serve_minor(struct lazy_worker *w, const struct fault *f)
+{
+	struct mram_restore_lazy *l = w->l;
+	const uint64_t size = UINT64_C(1) << f->b->unit_shift;
+	uint64_t addr, units;
+
+	lazy_add(&l->counts.faults, 1);
+	/* Whoever fills it finds it there, says so, and wakes. */
+	if (!is_set(f->b->placed, f->unit) && is_set(f->b->claimed, f->unit))
+		return;
+	pthread_rwlock_rdlock(&l->place);
+	lazy_keep(l, f->b, f->unit);
+	addr = lazy_block_where(f->b, f->unit, &units);
+	if (addr && lazy_uffd_continue(l->fds[f->b->fd].fd, addr, size))
+		lazy_uffd_wake(l->fds[f->b->fd].fd, addr, size);
+	pthread_rwlock_unlock(&l->place);
+}
+
+/* --------------------------------------------------------------- messages */
+
+/* With @place held for writing: see lazy.h. Return how many faults there are. */
+static unsigned int take_messages(struct lazy_worker *w, struct lazy_fd *fd,
+				  const struct uffd_msg *msg, unsigned int nr,
+				  struct fault *faults)
+{
+	unsigned int i, nr_faults = 0;
+
+	for (i = 0; i < nr; i++, msg++) {
+		struct fault *f = &faults[nr_faults];
+		uint64_t addr = msg->arg.pagefault.address;
+
+		if (msg->event != UFFD_EVENT_PAGEFAULT) {
+			lazy_event(w->l, fd, msg);
+			continue;
+		}
+		f->b = lazy_block_find(w->l, fd, addr, &f->unit);
+		f->minor = msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_MINOR;
+		if (f->b)
+			nr_faults++;
+		else
+			lazy_message(w->l, "a fault at 0x%" PRIx64 ", where no block is",
+				     addr);
+	}
+	return nr_faults;
+}
+
+/* Return false when there is nothing to be had from it any more. */
+static bool serve_fd(struct lazy_worker *w, struct lazy_fd *fd)
+{
+	struct mram_restore_lazy *l = w->l;
+	size_t batch = l->opts.fault_threads == 1 ? BATCH : 1;
+	struct uffd_msg msg[BATCH];
+	struct fault faults[BATCH];
+	unsigned int nr = 0, i;
+	ssize_t got;
+	int code;
+
+	do {
+		pthread_rwlock_wrlock(&l->place);
+		got = read(fd->fd, msg, batch * sizeof(*msg));
+		code = got < 0 ? errno : 0;
+		lazy_add(&l->counts.calls, 1);
+		nr = got <= 0 ? 0 :
+		     take_messages(w, fd, msg, (unsigned int)
+				   ((size_t)got / sizeof(*msg)), faults);
+		pthread_rwlock_unlock(&l->place);
+		for (i = 0; i < nr; i++)
+			if (faults[i].minor)
+				serve_minor(w, &faults[i]);
+			else
+				serve(w, &faults[i]);
+	} while (got > 0);
+	wake_late(w);
+	return code == EAGAIN || code == EINTR;
+}
+
+/* Streamers wait while this is not 0. */
+static void pending(struct mram_restore_lazy *l, int change)
+{
+	if (__atomic_add_fetch(&l->pending, (uint32_t)change, __ATOMIC_SEQ_CST) ||
+	    !__atomic_load_n(&l->waiting, __ATOMIC_SEQ_CST))
+		return;
+	pthread_mutex_lock(&l->lock);
+	pthread_cond_broadcast(&l->go);
+	pthread_mutex_unlock(&l->lock);
+}
+
+void *lazy_fault_thread(void *worker)
+{
+	struct lazy_worker *w = worker;
+	struct mram_restore_lazy *l = w->l;
+	struct pollfd *p;
+	size_t i;
+
+	p = calloc(l->nr_fds + 1, sizeof(*p));
+	if (!p) {
+		mram_err(&w->err, -ENOMEM, "restore: out of memory");
+		lazy_fail(l, &w->err);
+		return NULL;
+	}
+	for (i = 0; i < l->nr_fds; i++)
+		p[i] = (struct pollfd){ .fd = l->fds[i].fd, .events = POLLIN };
+	p[i] = (struct pollfd){ .fd = l->stop_fd, .events = POLLIN };
+
+	for (;;) {
+		lazy_add(&l->counts.calls, 1);
+		if (poll(p, l->nr_fds + 1, -1) < 0)
+			continue;
+		if (p[l->nr_fds].revents)
+			break;
+		pending(l, 1);
+		for (i = 0; i < l->nr_fds; i++) {
+			if (!p[i].revents || serve_fd(w, &l->fds[i]))
+				continue;
+			mram_err(&w->err, -EIO,
+				 "restore: faults cannot be read from userfaultfd %d",
+				 l->fds[i].fd);
+			lazy_fail(l, &w->err);
+			p[i].fd = -1;
+		}
+		pending(l, -1);
+	}
+	free(p);
+	return NULL;
+}

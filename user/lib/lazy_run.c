@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The threads of a lazy restore: making and ending them, and what they tell the
+ * caller.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bitmap.h"
+#include "error.h"
+#include "lazy.h"
+
+void lazy_message(const struct mram_restore_lazy *l, const char *fmt, ...)
+{
+	struct mram_error line;
+	char text[400];
+	va_list ap;
+
+	if (!l->opts.message)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	/* This takes control characters out. */
+	mram_err(&line, 0, "%s", text);
+	l->opts.message(l->opts.data, line.message);
+}
+
+void lazy_fail(struct mram_restore_lazy *l, const struct mram_error *err)
+{
+	bool known;
+
+	pthread_mutex_lock(&l->lock);
+	/* At the very end nobody wants to know any more. */
+	known = l->gone || l->stopping;
+	if (!l->error.code)
+		l->error = *err;
+	if (err->code == -ESRCH)
+		l->gone = true;
+	pthread_cond_broadcast(&l->done);
+	pthread_mutex_unlock(&l->lock);
+	if (l->opts.error && !known)
+		l->opts.error(l->opts.data, err);
+}
+
+void lazy_rewind(struct mram_restore_lazy *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->next_phase = 0;
+	l->next_block = 0;
+	l->next_unit = 0;
+	pthread_cond_broadcast(&l->go);
+	pthread_mutex_unlock(&l->lock);
+}
+
+void lazy_dealt_with(struct mram_restore_lazy *l, uint64_t pages)
+{
+	if (!pages || __atomic_sub_fetch(&l->counts.left, pages,
+					 __ATOMIC_SEQ_CST))
+		return;
+	pthread_mutex_lock(&l->lock);
+	pthread_cond_broadcast(&l->done);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* ---------------------------------------------------------------- threads */
+
+static void *map_buffer(size_t size, int prot)
+{
+	void *p = mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void free_worker(struct lazy_worker *w)
+{
+	if (w->buffer)
+		munmap(w->buffer, w->size);
+	if (w->zero)
+		munmap(w->zero, w->zero_size);
+	free(w->own);
+}
+
+static int prepare(struct mram_restore_lazy *l, struct lazy_worker *w)
+{
+	size_t i, size = w->stream ? l->opts.max_extent : l->opts.fault_around;
+	size_t page = (size_t)1 << l->page_shift;
+
+	for (i = 0; i < l->nr_blocks; i++) {
+		const struct lazy_block *b = &l->blocks[i];
+		size_t unit = (size_t)1 << b->unit_shift;
+
+		if (size < unit)
+			size = unit;
+		if (b->huge && w->zero_size < unit)
+			w->zero_size = unit;
+	}
+	w->size = size;
+	w->buffer = map_buffer(size, PROT_READ | PROT_WRITE);
+	w->own = calloc(bitmap_words(size / page) + 1, sizeof(*w->own));
+	if (w->zero_size)
+		w->zero = map_buffer(w->zero_size, PROT_READ);
+	return w->buffer && w->own && (!w->zero_size || w->zero) ? 0 : -ENOMEM;
+}
+
+static int start_worker(struct mram_restore_lazy *l, struct lazy_worker *w)
+{
+	int ret = prepare(l, w);
+
+	if (!ret)
+		ret = -pthread_create(&w->thread, NULL, w->stream ?
+				      lazy_stream_thread : lazy_fault_thread,
+				      w);
+	w->running = !ret;
+	return ret;
+}
+
+int lazy_run(struct mram_restore_lazy *l, struct mram_error *err)
+{
+	size_t nr = (size_t)l->opts.fault_threads + l->opts.stream_threads, i;
+	sigset_t all, old;
+	int ret = 0;
+
+	l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->stop_fd < 0)
+		return mram_err(err, -errno, "restore: eventfd: %s",
+				strerror(errno));
+	l->workers = calloc(nr, sizeof(*l->workers));
+	if (!l->workers)
+		return mram_err(err, -ENOMEM, "restore: out of memory");
+	/* Signals are for the caller's threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (i = 0; i < nr && !ret; i++) {
+		l->workers[i].l = l;
+		l->workers[i].stream = i >= l->opts.fault_threads;
+		l->nr_workers = i + 1;
+		ret = start_worker(l, &l->workers[i]);
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret)
+		return mram_err(err, ret, "restore: cannot make a thread: %s",
+				strerror(-ret));
+	return 0;
+}
+
+static void join(struct mram_restore_lazy *l, bool stream)
+{
+	size_t i;
+
+	for (i = 0; i < l->nr_workers; i++) {
+		struct lazy_worker *w = &l->workers[i];
+
+		if (!w->running || w->stream != stream)
+			continue;
+		pthread_join(w->thread, NULL);
+		w->running = false;
+	}
+}
+
+void lazy_stop_streaming(struct mram_restore_lazy *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->stopping = true;
+	pthread_cond_broadcast(&l->go);
+	pthread_mutex_unlock(&l->lock);
+	__atomic_store_n(&l->hurry, 1, __ATOMIC_RELAXED);
+	join(l, true);
+}
+
+void lazy_stop(struct mram_restore_lazy *l)
+{
+	uint64_t one = 1;
+	size_t i;
+
+	lazy_stop_streaming(l);
+	while (l->stop_fd >= 0 && write(l->stop_fd, &one, sizeof(one)) < 0 &&
+	       errno == EINTR)
+		;
+	join(l, false);
+	for (i = 0; i < l->nr_workers; i++)
+		free_worker(&l->workers[i]);
+	free(l->workers);
+	l->workers = NULL;
+	l->nr_workers = 0;
+	if (l->stop_fd >= 0)
+		close(l->stop_fd);
+	l->stop_fd = -1;
+}
