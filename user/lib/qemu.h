@@ -88,6 +88,26 @@ int qemu_check_incoming(struct mram_qemu *q, struct mram_error *err);
 /** qemu_check_state - does it run, or stand still, as one that can be saved? */
 int qemu_check_state(struct mram_qemu *q, bool *runs, struct mram_error *err);
 
+/**
+ * qemu_migration - what its migration is at
+ * @text: 32 bytes: "none", "active", "completed", ...
+ *
+ * Return: 1 while it is under way, 0 when not, or a negative errno.
+ */
+int qemu_migration(struct mram_qemu *q, char *text, struct mram_error *err);
+
+/**
+ * qemu_migration_failed - say what QEMU says of it
+ * @what: that failed
+ * @text: from qemu_migration()
+ * @then: the rest of the message
+ *
+ * Return: -EREMOTEIO, or what asking ended with: QEMU may not be there any more.
+ */
+int qemu_migration_failed(struct mram_qemu *q, const char *what,
+			  const char *text, const char *then,
+			  struct mram_error *err);
+
 /* ----------------------------------------------------------- qemu_finish.c */
 
 /** qemu_is_named - is @idstr what QEMU calls the RAMBlock of this backend? */
@@ -122,13 +142,5 @@ int qemu_begin_caps(struct mram_qemu *q, struct mram_error *err);
 
 /** qemu_restore_caps - capabilities and parameters as they were */
 int qemu_restore_caps(struct mram_qemu *q, struct mram_error *err);
-
-/**
- * qemu_migration - what its migration is at
- * @text: 32 bytes: "none", "active", "completed", ...
- *
- * Return: 1 while it is under way, 0 when not, or a negative errno.
- */
-int qemu_migration(struct mram_qemu *q, char *text, struct mram_error *err);
 
 #endif /* MRAM_QEMU_H */

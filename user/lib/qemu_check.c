@@ -117,6 +117,24 @@ int qemu_migration(struct mram_qemu *q, char *text, struct mram_error *err)
 	return ret;
 }
 
+int qemu_migration_failed(struct mram_qemu *q, const char *what,
+			  const char *text, const char *then,
+			  struct mram_error *err)
+{
+	struct json_object *o;
+	const char *why;
+	int ret;
+
+	ret = qmp_execute(q->qmp, "query-migrate", NULL, &o, err);
+	if (ret)
+		return ret;
+	why = qmp_string(o, "error-desc");
+	ret = mram_err(err, -EREMOTEIO, "%s (%s)%s%.300s%s", what, text,
+		       why ? ": " : "", why ? why : "", then);
+	json_object_put(o);
+	return ret;
+}
+
 static int check_migration(struct mram_qemu *q, struct mram_error *err)
 {
 	struct json_object *o, *reasons, *first;

@@ -283,7 +283,7 @@ static int put_memory(struct feed *f, int index, struct mram_error *err)
 
 	ret = pages_open(&p, f->m->img, index, err);
 	while (!ret && at < p.info.pages) {
-		held = p.bitmap[at / 64] >> at % 64 & 1;
+		held = bitmap_test(p.bitmap, at);
 		end = bitmap_next(p.bitmap, at, p.info.pages, !held);
 		ret = put_run(f, &p, at, end, held, err);
 		at = end;

@@ -138,24 +138,6 @@ static int begin(struct job *j, int *out, struct mram_error *err)
 	return ret;
 }
 
-/* Why did QEMU not take it? It may be that it is not there any more. */
-static int say_failed(struct job *j, const char *text, struct mram_error *err)
-{
-	struct json_object *o;
-	const char *why;
-	int ret;
-
-	ret = qmp_execute(j->m.q->qmp, "query-migrate", NULL, &o, err);
-	if (ret)
-		return ret;
-	why = qmp_string(o, "error-desc");
-	ret = mram_err(err, -EREMOTEIO,
-		       "QEMU does not take the device state (%s)%s%.300s; it has to be started anew",
-		       text, why ? ": " : "", why ? why : "");
-	json_object_put(o);
-	return ret;
-}
-
 static int await_end(struct job *j, struct mram_error *err)
 {
 	struct mram_qemu *q = j->m.q;
@@ -166,9 +148,12 @@ static int await_end(struct job *j, struct mram_error *err)
 		ret = qemu_migration(q, text, err);
 		if (ret < 0)
 			return ret;
+		if (!ret && !strcmp(text, "completed"))
+			return 0;
 		if (!ret && strcmp(text, "none"))
-			return strcmp(text, "completed") ?
-			       say_failed(j, text, err) : 0;
+			return qemu_migration_failed(q,
+				"QEMU does not take the device state", text,
+				"; it has to be started anew", err);
 		ret = qmp_idle(q->qmp, END_MSEC, err);
 		if (ret)
 			return ret;

@@ -173,24 +173,6 @@ static int read_all(struct mram_qemu *q, int fd, struct mram_buf *out,
 	return ret;
 }
 
-static int say_failed(struct mram_qemu *q, const char *text,
-		      struct mram_error *err)
-{
-	struct json_object *o;
-	const char *why;
-	int ret;
-
-	ret = qmp_execute(q->qmp, "query-migrate", NULL, &o, err);
-	if (ret)
-		return ret;
-	why = qmp_string(o, "error-desc");
-	ret = mram_err(err, -EREMOTEIO,
-		       "QEMU could not hand its device state over (%s)%s%.300s",
-		       text, why ? ": " : "", why ? why : "");
-	json_object_put(o);
-	return ret;
-}
-
 static int await_end(struct mram_qemu *q, struct mram_error *err)
 {
 	char text[32];
@@ -202,8 +184,11 @@ static int await_end(struct mram_qemu *q, struct mram_error *err)
 			return ret;
 		if (!ret) {
 			q->migrating = false;
-			return strcmp(text, "completed") ?
-			       say_failed(q, text, err) : 0;
+			if (!strcmp(text, "completed"))
+				return 0;
+			return qemu_migration_failed(q,
+				"QEMU could not hand its device state over",
+				text, "", err);
 		}
 		ret = qmp_idle(q->qmp, END_MSEC, err);
 		if (ret)
