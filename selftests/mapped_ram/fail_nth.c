@@ -4,8 +4,9 @@
  * its allocations (and copies from and to userspace), the first, the second and
  * so on, is made to fail once, in SAVE and in LOAD, on a raw device and on a
  * file system. The call says so, nothing of ours fails once I/O has begun
- * (invariant 3: it allocates nothing then), dirty bits and image together are still the
- * memory, and the next pass completes it. Wants a kernel with fault injection.
+ * (invariant 3: it allocates nothing then), dirty bits and image together are
+ * still the memory, and the next pass completes it. Wants a kernel with fault
+ * injection.
  */
 #include "rig.h"
 #include "harness.h"

@@ -3,9 +3,9 @@
  * Proves invariant 5 for memory that exists in places only, at every scale
  * (pages, groups of page table entries, page tables), whatever else there is:
  * zero pages, pages of zeroes that a read mapped, pages that are swapped out,
- * pages of the file below a private mapping, pages without access, write
- * protection by a userfaultfd, and threads that make and discard pages
- * meanwhile. Every page with a byte that is not zero is in the image, no other
+ * pages of the file below a private mapping and copies over its holes, pages
+ * without access, write protection by a userfaultfd, and threads that make and
+ * discard pages meanwhile. Every page with a byte that is not zero is in the image, no other
  * is, and no page exists afterwards that did not before.
  */
 #include <linux/userfaultfd.h>
@@ -235,6 +235,7 @@ TEST_F(inv_absent_random, write_protected)
 	struct sparse *s = &self->s;
 	struct uffdio_api api;
 	struct mapped_ram_save save;
+	struct account before;
 	int uffd = -1, ret = -1;
 	size_t i;
 
@@ -258,8 +259,12 @@ TEST_F(inv_absent_random, write_protected)
 	ASSERT_EQ(0, ioctl(uffd, UFFDIO_WRITEPROTECT, &wp));
 	sparse_swap_out(s, &self->rng);
 	bits_set(s->r.dirty, 0, s->r.nr_pages);
+	before = account_now(&s->mem);
 	save = save_args(&s->r, 0, s->r.nr_pages);
 	ASSERT_EQ(0, save_pass(&s->r, &save));
+	/* Of shared memory the file tells, whatever the page tables say. */
+	if (!(variant->how & SPARSE_PRIVATE))
+		EXPECT_EQ(before.blocks, account_now(&s->mem).blocks);
 	settled(_metadata, s, true);
 	close(uffd);
 }

@@ -101,10 +101,19 @@ static int discard(struct sparse *s, size_t first, size_t nr)
 {
 	uint8_t *at = s->r.mem + first * page_size();
 	int advice = s->mem.fd < 0 ? MADV_DONTNEED : MADV_REMOVE;
+	size_t i;
 
-	/* What a private mapping shows then is another matter. */
-	if (s->how & SPARSE_PRIVATE)
+	if (s->how & SPARSE_PRIVATE) {
+		/* Of the file below, which leaves what the mapping has copied. */
+		if (fallocate(s->mem.fd, FALLOC_FL_PUNCH_HOLE |
+			      FALLOC_FL_KEEP_SIZE, at - s->mem.addr,
+			      nr * page_size()))
+			return -errno;
+		for (i = first; i < first + nr; i++)
+			if (!s->own[i])
+				s->value[i] = 0;
 		return 0;
+	}
 	if (madvise(at, nr * page_size(), advice))
 		return errno == EINVAL ? 0 : -errno;
 	memset(s->value + first, 0, nr);
