@@ -115,12 +115,26 @@ refused '--machine wants' save --machine "$(printf '%0256d' 0)" \
 	--region "a=$T/mem" "$image"
 refused "'--force' takes no value" save --force=1 --region "a=$T/mem" "$image"
 refused "is a --region and a --skip" restore --region "a=$T/mem" --skip a "$image"
-refused "no --region is given, and no --qmp" restore "$image"
+refused "no --region is given, and no --qmp or --lazy" restore "$image"
 refused "'--qmp' needs a value" restore --qmp
 refused "no --region, no --skip" restore --qmp "$T/qmp" --skip a "$image"
 refused "no --region, no --skip" restore --qmp "$T/qmp" --region "a=$T/mem" "$image"
-refused "want --qmp" restore --stop --region "a=$T/mem" "$image"
-refused "want --qmp" restore --json --region "a=$T/mem" "$image"
+refused "wants --qmp" restore --stop --region "a=$T/mem" "$image"
+refused "wants --qmp or --lazy" restore --json --region "a=$T/mem" "$image"
+refused "wants --qmp" restore --stop --lazy "$T/socket" "$image"
+refused "exclude each other" restore --qmp "$T/qmp" --lazy "$T/socket" "$image"
+refused "'--lazy' needs a value" restore --lazy
+refused "no --region, no --skip" restore --lazy "$T/socket" --skip a "$image"
+refused "no --engine and no --window" restore --lazy "$T/socket" --engine uring "$image"
+refused "no --engine and no --window" restore --lazy "$T/socket" --window 4 "$image"
+for option in --record=x --working-set=x --fault-around=64K; do
+	refused "want --lazy" restore "$option" --region "a=$T/mem" "$image"
+	refused "want --lazy" restore "$option" --qmp "$T/qmp" "$image"
+done
+for value in 0 2 4095 4097 -1 x '' 65M 5T; do
+	refused "--fault-around wants 1" restore --lazy "$T/socket" \
+		--fault-around "$value" "$image"
+done
 refused "'--stop' takes no value" restore --stop=1 --qmp "$T/qmp" "$image"
 refused "unknown option '--force'" restore --force --region "a=$T/mem" "$image"
 

@@ -13,14 +13,19 @@
 #include "restore.h"
 #include "tool.h"
 
+#define AROUND_MAX	(64 << 20)
+
 static const char help[] =
 "usage: mapped-ram restore --region NAME=PATH [OPTION]... IMAGE\n"
 "       mapped-ram restore --qmp SOCKET [OPTION]... IMAGE\n"
+"       mapped-ram restore --lazy SOCKET [OPTION]... IMAGE\n"
 "\n"
 "Fill the files or shared memory in PATH from IMAGE. A missing file is made;\n"
 "one that exists must have the block's size. Nothing is written before all is\n"
 "checked. Or restore the virtual machine of IMAGE into a QEMU that was started\n"
-"with -incoming defer, and whose monitor listens on SOCKET.\n"
+"with -incoming defer, and whose monitor listens on SOCKET. Or serve the page\n"
+"faults of a virtual machine that runs already, and fill the rest of its memory\n"
+"meanwhile: its monitor connects to SOCKET, and hands over a userfaultfd.\n"
 "\n"
 "  --region NAME=PATH  a block of the image, and where it goes; may be given\n"
 "                      more than once\n"
@@ -31,8 +36,13 @@ static const char help[] =
 "  --offset SIZE       the image does not begin at the start of IMAGE but here\n"
 "  --help, -h          this text\n"
 "\n"
-"with --qmp, and without --region and --skip:\n"
+"with --qmp:\n"
 "  --stop              leave the virtual machine paused\n"
+"with --lazy:\n"
+"  --fault-around SIZE  read so much around a page that is touched (64K)\n"
+"  --record FILE       write there which pages were touched first\n"
+"  --working-set FILE  read first what was recorded there\n"
+"with both:\n"
 "  --json              tell what was done as JSON\n"
 "\n"
 "SIZE is in bytes, or with K, M or G behind it.\n";
@@ -47,6 +57,10 @@ enum {
 	OPT_QMP,
 	OPT_STOP,
 	OPT_JSON,
+	OPT_LAZY,
+	OPT_FAULT_AROUND,
+	OPT_RECORD,
+	OPT_WORKING_SET,
 };
 
 static const struct option options[] = {
@@ -59,9 +73,26 @@ static const struct option options[] = {
 	{ "qmp",	required_argument,	NULL, OPT_QMP },
 	{ "stop",	no_argument,		NULL, OPT_STOP },
 	{ "json",	no_argument,		NULL, OPT_JSON },
+	{ "lazy",	required_argument,	NULL, OPT_LAZY },
+	{ "fault-around", required_argument,	NULL, OPT_FAULT_AROUND },
+	{ "record",	required_argument,	NULL, OPT_RECORD },
+	{ "working-set", required_argument,	NULL, OPT_WORKING_SET },
 	{ "help",	no_argument,		NULL, 'h' },
 	{ }
 };
+
+static int take_around(struct restore *r, const char *arg)
+{
+	uint64_t size;
+
+	if (!tool_parse_size(arg, &size) || !size || size > AROUND_MAX ||
+	    (size != 1 && size % REGION_PAGE_SIZE))
+		return tool_usage("restore",
+				  "--fault-around wants 1, for the page alone, or a multiple of %d up to %d, not '%s'",
+				  REGION_PAGE_SIZE, AROUND_MAX, arg);
+	r->fault_around = (uint32_t)size;
+	return 0;
+}
 
 static int take_option(void *data, int c)
 {
@@ -91,24 +122,48 @@ static int take_option(void *data, int c)
 	case OPT_JSON:
 		r->json = true;
 		return 0;
+	case OPT_LAZY:
+		r->lazy = optarg;
+		return 0;
+	case OPT_FAULT_AROUND:
+		return take_around(r, optarg);
+	case OPT_RECORD:
+		r->record = optarg;
+		return 0;
+	case OPT_WORKING_SET:
+		r->working_set = optarg;
+		return 0;
 	}
 	return TOOL_USAGE;
 }
 
 static int check_options(const struct restore *r)
 {
+	const char *way = r->qmp ? "--qmp" : r->lazy ? "--lazy" : NULL;
 	int i;
 
-	if (r->qmp && (r->regions.count || r->nr_skip))
+	if (r->qmp && r->lazy)
 		return tool_usage("restore",
-				  "--qmp finds the memory itself: no --region, no --skip");
-	if (r->qmp)
+				  "--qmp and --lazy exclude each other");
+	if (way && (r->regions.count || r->nr_skip))
+		return tool_usage("restore",
+				  "%s finds the memory itself: no --region, no --skip",
+				  way);
+	if (r->stop && !r->qmp)
+		return tool_usage("restore", "--stop wants --qmp");
+	if (!r->lazy && (r->record || r->working_set || r->fault_around))
+		return tool_usage("restore",
+				  "--fault-around, --record and --working-set want --lazy");
+	if (r->lazy && (r->opts.engine || r->opts.window))
+		return tool_usage("restore",
+				  "--lazy has no --engine and no --window");
+	if (way)
 		return 0;
-	if (r->stop || r->json)
-		return tool_usage("restore", "--stop and --json want --qmp");
+	if (r->json)
+		return tool_usage("restore", "--json wants --qmp or --lazy");
 	if (!r->regions.count)
 		return tool_usage("restore",
-				  "no --region is given, and no --qmp");
+				  "no --region is given, and no --qmp or --lazy");
 	for (i = 0; i < r->nr_skip; i++)
 		if (regions_find(&r->regions, r->skip[i]))
 			return tool_usage("restore",
@@ -122,7 +177,9 @@ static int run(struct restore *r)
 	if (lock_image(r->image, IMAGE_READ) ||
 	    facts_gather(&r->facts, r->image, r->offset))
 		return TOOL_FAILED;
-	return r->qmp ? restore_qmp(r) : restore_files(r);
+	if (r->qmp)
+		return restore_qmp(r);
+	return r->lazy ? restore_lazy(r) : restore_files(r);
 }
 
 int cmd_restore(int argc, char **argv)

@@ -23,6 +23,11 @@
  * @skip: @nr_skip blocks that are not wanted
  * @qmp: the monitor of the QEMU to restore into, or NULL
  * @stop: leave it paused
+ * @lazy: the socket on which a virtual machine monitor hands its memory over, or
+ *        NULL
+ * @record: where to write which pages were touched first, or NULL
+ * @working_set: what to read first, or NULL
+ * @fault_around: bytes to read around a page that is touched
  * @json: tell what was done as JSON
  */
 struct restore {
@@ -37,11 +42,16 @@ struct restore {
 
 	const char *qmp;
 	bool stop;
+	const char *lazy;
+	const char *record;
+	const char *working_set;
+	uint32_t fault_around;
 	bool json;
 };
 
 /* One function a way; the image is locked and open. They return exit statuses. */
 int restore_files(struct restore *r);
 int restore_qmp(struct restore *r);
+int restore_lazy(struct restore *r);
 
 #endif /* MRAM_RESTORE_H */

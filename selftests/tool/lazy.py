@@ -1,0 +1,592 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Proves that `mapped-ram restore --lazy` fills the memory of another process
+while that uses it: threads touch pages in random order and find what was saved,
+for each kind of memory, and in the end all of it is there; that what the process
+says of its memory is taken in any pieces and with any keys, and refused with one
+line when it is wrong; and that the end of either side is noticed by the other.
+
+  MRAM_TEST_DIR  where the images go: a file system with direct I/O (a new one)
+  TOOL           the tool (build/user/mapped-ram)
+"""
+
+import array
+import ctypes
+import fcntl
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../qemu"))
+import tap  # pylint: disable=wrong-import-position
+
+TOOL = os.environ.get("TOOL", os.path.join(
+    HERE, "../../build/user/mapped-ram"))
+WORK = tempfile.mkdtemp(dir=os.environ.get("MRAM_TEST_DIR"))
+SEED = int(os.environ.get("MRAM_SEED", time.time_ns() & 0xffffffff))
+
+PAGE = 4096
+HUGE = 2 << 20
+# The blocks of the image, in this order.
+SIZES = {"pc.ram": 24 << 20, "vga.vram": 2 << 20}
+
+SYS_USERFAULTFD = 323
+UFFDIO_API = 0xc018aa3f
+UFFDIO_REGISTER = 0xc020aa00
+FEATURES = 1 << 4 | 1 << 5  # missing faults on hugetlbfs and on shared memory
+MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_HUGETLB = 1, 2, 0x20, 0x40000
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.mmap.restype = ctypes.c_void_p
+LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int,
+                      ctypes.c_int, ctypes.c_int, ctypes.c_long]
+LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+LIBC.memcpy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+
+OUT = tap.Tap()
+RANDOM = random.Random(SEED)
+
+
+def result(good, name, *seen):
+    return OUT.ok(good, name, "\n".join([*map(str, seen), f"seed {SEED}"]))
+
+
+class Memory:
+    """Memory for one block, not touched yet."""
+
+    def __init__(self, kind, length):
+        self.length = length
+        self.page_size = HUGE if kind == "hugetlb" else PAGE
+        flags, fd = {
+            "private": (MAP_PRIVATE | MAP_ANONYMOUS, -1),
+            "shared": (MAP_SHARED | MAP_ANONYMOUS, -1),
+            "memfd": (MAP_SHARED, -1),
+            "hugetlb": (MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1),
+        }[kind]
+        if kind == "memfd":
+            fd = os.memfd_create("memory")
+            os.truncate(fd, length)
+        self.addr = LIBC.mmap(None, length, 3, flags, fd, 0)
+        if fd >= 0:
+            os.close(fd)
+        if self.addr == ctypes.c_void_p(-1).value:
+            raise OSError(ctypes.get_errno(), "mmap")
+
+    def read(self, at, length):
+        """ctypes lets other threads run meanwhile."""
+        data = ctypes.create_string_buffer(length)
+        LIBC.memcpy(data, self.addr + at, length)
+        return data.raw
+
+    def close(self):
+        LIBC.munmap(self.addr, self.length)
+
+
+class Peer:
+    """A virtual machine monitor, as far as the tool is concerned."""
+
+    def __init__(self, kind="private"):
+        self.memory = {name: Memory(kind, size)
+                       for name, size in SIZES.items()}
+        self.uffd = LIBC.syscall(SYS_USERFAULTFD,
+                                 os.O_CLOEXEC | os.O_NONBLOCK)
+        if self.uffd < 0:
+            raise OSError(ctypes.get_errno(), "userfaultfd")
+        fcntl.ioctl(self.uffd, UFFDIO_API,
+                    struct.pack("QQQ", 0xaa, FEATURES, 0))
+        for memory in self.memory.values():
+            fcntl.ioctl(self.uffd, UFFDIO_REGISTER,
+                        struct.pack("QQQQ", memory.addr, memory.length, 1, 0))
+        self.socket = socket.socket(socket.AF_UNIX)
+
+    def mappings(self):
+        return [{"name": name, "base_host_virt_addr": memory.addr,
+                 "size": memory.length, "offset": 0,
+                 "page_size": memory.page_size}
+                for name, memory in self.memory.items()]
+
+    def connect(self, path):
+        self.socket.connect(path)
+
+    def send(self, data, fds):
+        self.socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                                      array.array("i", fds))] if fds else [])
+
+    def hand_over(self, mappings=None):
+        self.send(json.dumps(mappings or self.mappings()).encode(),
+                  [self.uffd])
+
+    def answer(self):
+        text = b""
+        while True:
+            try:
+                more = self.socket.recv(4096)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                return json.loads(text) if text else None
+            text += more
+
+    def touch(self, name):
+        """Somebody waits for a page of the block, when this returns."""
+        zero = bytes(PAGE)
+        at = next(at for at in range(0, SIZES[name], PAGE)
+                  if MODEL[name][at:at + PAGE] != zero)
+        thread = threading.Thread(target=self.memory[name].read,
+                                  args=(at, PAGE))
+        thread.start()
+        waits = select.poll()
+        waits.register(self.uffd, select.POLLIN)
+        waits.poll()
+        return thread
+
+    def wrong_pages(self, blocks=None):
+        """What is not as it was saved, in a random order, by four threads."""
+        places = [(name, at) for name, memory in self.memory.items()
+                  if not blocks or name in blocks
+                  for at in range(0, memory.length, PAGE)]
+        RANDOM.shuffle(places)
+        wrong = []
+
+        def look(mine):
+            for name, at in mine:
+                if self.memory[name].read(at, PAGE) != \
+                        MODEL[name][at:at + PAGE]:
+                    wrong.append((name, at // PAGE))
+
+        threads = [threading.Thread(target=look, args=(places[i::4],))
+                   for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return wrong
+
+    def close(self):
+        os.close(self.uffd)
+        self.socket.close()
+        for memory in self.memory.values():
+            memory.close()
+
+
+class Tool:
+    """The tool, waiting on its socket."""
+
+    number = 0
+
+    def __init__(self, image, *args, wait=True):
+        Tool.number += 1
+        self.path = f"{WORK}/socket{Tool.number}"
+        # pylint: disable=consider-using-with
+        self.process = subprocess.Popen(
+            [TOOL, "restore", "--lazy", self.path, "--json", *args, image],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL, text=True)
+        while wait and not os.path.exists(self.path) and \
+                self.process.poll() is None:
+            time.sleep(0.01)
+
+    def end(self):
+        out, err = self.process.communicate()
+        return self.process.returncode, out, err
+
+
+def make_model():
+    """Pages of all kinds: random ones, zero ones, and none at all."""
+    model = {}
+    for name, size in SIZES.items():
+        data = bytearray(size)
+        at = 0
+        while at < size:
+            length = min(RANDOM.choice((1, 2, 7, 40, 300)) * PAGE, size - at)
+            if RANDOM.random() < 0.6:
+                data[at:at + length] = RANDOM.randbytes(length)
+            at += length
+        model[name] = bytes(data)
+    return model
+
+
+def save(image):
+    args = []
+    for number, (name, data) in enumerate(MODEL.items()):
+        path = f"{WORK}/memory{number}"
+        with open(path, "wb") as f:
+            f.write(data)
+        args += ["--region", f"{name}={path}"]
+    subprocess.run([TOOL, "save", *args, image], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+def set_pages():
+    zero = bytes(PAGE)
+    return sum(data[at:at + PAGE] != zero for data in MODEL.values()
+               for at in range(0, len(data), PAGE))
+
+
+def cached_pages(path):
+    return int(subprocess.run(
+        ["fincore", "--noheadings", "--output", "PAGES", path], check=True,
+        stdout=subprocess.PIPE, text=True).stdout)
+
+
+def drop_cached(path):
+    fd = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+
+
+def serve(image, peer, *args, mappings=None, blocks=None):
+    """A whole restore: what was wrong, what both sides said."""
+    tool = Tool(image, *args)
+    peer.connect(tool.path)
+    waits = peer.touch("vga.vram")
+    peer.hand_over(mappings)
+    wrong = peer.wrong_pages(blocks)
+    waits.join()
+    answer = peer.answer()
+    # All of it once more, when nobody serves it any longer.
+    status, out, err = tool.end()
+    wrong += peer.wrong_pages(blocks)
+    return wrong, answer, status, json.loads(out or "{}"), err, tool
+
+
+def check_served(name, done, pages):
+    wrong, answer, status, report, err, tool = done
+    result(not wrong and answer == {"resident": True} and status == 0 and
+           not err and report["read"] == pages and
+           report["streamed"] + report["fault_pages"] == report["read"] and
+           not os.path.exists(tool.path),
+           name, wrong[:8], answer, status, report, err)
+    return report
+
+
+def test_kinds(image):
+    for kind in ("private", "shared", "memfd", "hugetlb"):
+        try:
+            peer = Peer(kind)
+        except OSError as error:
+            print(f"ok {OUT.number + 1} {kind} memory # SKIP {error}")
+            OUT.number += 1
+            continue
+        drop_cached(image)
+        done = serve(image, peer)
+        if kind == "hugetlb":
+            # A huge page is read as a whole, with all pages that it has.
+            check_served("hugetlb memory", done, done[3]["read"])
+        else:
+            report = check_served(f"{kind} memory", done, set_pages())
+            result(report["faults"] > 0,
+                   f"{kind} memory: faults were served", report)
+        result(cached_pages(image) == 0 or not DIRECT,
+               f"{kind} memory: nothing of the image is cached",
+               cached_pages(image))
+        peer.close()
+
+
+def test_words(image):
+    """Ways to say what is where."""
+    peer = Peer()
+    offset, nameless = 0, []
+    for mapping in peer.mappings():
+        del mapping["name"]
+        mapping["offset"] = offset
+        mapping["page_size_kib"] = mapping.pop("page_size")
+        offset += mapping["size"]
+        nameless.append(mapping)
+    check_served("as Firecracker says it, without names",
+                 serve(image, peer, mappings=nameless), set_pages())
+    peer.close()
+
+    peer = Peer()
+    done = serve(image, peer, mappings=[
+        dict(m, offset=offset, more={"of": [1, None]})
+        for m in peer.mappings()[1:] for offset in (SIZES["pc.ram"],)],
+        blocks=["vga.vram"])
+    check_served("one block of two, keys nobody knows", done,
+                 done[3]["read"])
+    peer.close()
+
+    peer = Peer()
+    tool = Tool(image, "--max-extent", "64K", "--fault-around", "1")
+    peer.connect(tool.path)
+    text = json.dumps(peer.mappings(), indent=8).encode()
+    peer.send(text[:1], [peer.uffd])
+    for at in range(1, len(text), 5):
+        peer.send(text[at:at + 5], [])
+    wrong = peer.wrong_pages()
+    answer = peer.answer()
+    status, out, err = tool.end()
+    result(not wrong and answer == {"resident": True} and status == 0 and
+           json.loads(out)["read"] == set_pages(), "in many pieces",
+           wrong[:8], answer, status, out, err)
+    peer.close()
+
+    with subprocess.Popen(
+            [TOOL, "restore", "--lazy", f"{WORK}/text", image],
+            stdout=subprocess.PIPE, text=True) as process:
+        while not os.path.exists(f"{WORK}/text"):
+            time.sleep(0.01)
+        result(os.stat(f"{WORK}/text").st_mode & 0o777 == 0o600,
+               "the socket is its owner's")
+        peer = Peer()
+        peer.connect(f"{WORK}/text")
+        peer.hand_over()
+        answer = peer.answer()
+        out = process.communicate()[0]
+        result(answer == {"resident": True} and process.returncode == 0 and
+               "2 of 2 blocks restored" in out, "words for people", out)
+        peer.close()
+
+
+def test_working_set(image):
+    record = f"{WORK}/set"
+    touched = [("pc.ram", at * PAGE) for at in range(0, 4000, 40)]
+    for args in (["--record", record], ["--working-set", record]):
+        peer = Peer()
+        tool = Tool(image, *args)
+        peer.connect(tool.path)
+        waits = peer.touch("vga.vram")
+        peer.hand_over()
+        for name, at in touched:
+            peer.memory[name].read(at, PAGE)
+        waits.join()
+        answer = peer.answer()
+        status, out, err = tool.end()
+        wrong = peer.wrong_pages()
+        report = json.loads(out or "{}")
+        result(not wrong and status == 0 and not err and
+               answer == {"resident": True} and
+               (report["working_set"] > 0) == (args[0] == "--working-set"),
+               f"{args[0]}", wrong[:8], report, err)
+        peer.close()
+    with open(record, "r+b") as f:
+        f.write(b"x" * 16)
+    peer = Peer()
+    wrong, answer, status, report, err, _ = serve(
+        image, peer, "--working-set", record)
+    result(not wrong and status == 0 and report["working_set"] == 0 and
+           "warning" in err and len(err.splitlines()) == 1,
+           "a damaged working set is a warning", wrong[:8], answer, report,
+           err)
+    peer.close()
+
+
+def check_refused(name, pattern, done, answered=True, answer=None):
+    status, out, err = done
+    result(status == 1 and not out and len(err.splitlines()) == 1 and
+           pattern in err and err.startswith("mapped-ram: ") and
+           (not answered or "error" in (answer or {})),
+           f"refused: {name}", status, out, err, answer)
+
+
+def refused_words(image, name, pattern, data, fds=None):
+    """What was said is not accepted, and the other side is told so."""
+    peer = Peer()
+    tool = Tool(image)
+    peer.connect(tool.path)
+    peer.send(data, [peer.uffd] if fds is None else fds)
+    peer.socket.shutdown(socket.SHUT_WR)
+    answer = peer.answer()
+    check_refused(name, pattern, tool.end(), answer=answer)
+    peer.close()
+
+
+def test_refused(image):
+    peer = Peer()
+    good = peer.mappings()
+    peer.close()
+    ram, vram = good
+
+    def changed(**other):
+        return json.dumps([dict(ram, **other), vram]).encode()
+
+    for name, pattern, data in (
+            ("no JSON", "no JSON array", b"hello"),
+            ("an object", "expected a JSON array", b"{}"),
+            ("an empty array", "0 mappings", b"[]"),
+            ("half a text", "has gone before", b'[{"name":'),
+            ("a number for a mapping", "expected a JSON object", b"[1]"),
+            ("no address", "'base_host_virt_addr'",
+             json.dumps([{"size": 4096}]).encode()),
+            ("no size", "'size'",
+             json.dumps([{"base_host_virt_addr": 4096}]).encode()),
+            ("a negative address", "'base_host_virt_addr'",
+             changed(base_host_virt_addr=-4096)),
+            ("a size in words", "'size'", changed(size="4096")),
+            ("an offset in words", "'offset'", changed(offset="0")),
+            ("a page size in words", "'page_size'", changed(page_size=[])),
+            ("a name that is a number", "'name'", changed(name=7)),
+            ("a name of no block", "no block 'pc.rom'",
+             changed(name="pc.rom")),
+            ("a part of a block", "only whole blocks", changed(offset=8192)),
+            ("another length", "bytes, the memory for it",
+             changed(size=ram["size"] - PAGE)),
+            ("an address that is none", "not a multiple",
+             changed(base_host_virt_addr=ram["base_host_virt_addr"] + 1)),
+            ("a page size that is none", "no memory has pages of",
+             changed(page_size=5000)),
+            ("the same block twice", "was added already",
+             json.dumps([ram, ram]).encode()),
+            ("no name, and no such offset", "no block of",
+             json.dumps([{key: value for key, value in ram.items()
+                          if key != "name"} | {"offset": 4096}]).encode())):
+        refused_words(image, name, pattern, data)
+    refused_words(image, "no file descriptor", "no userfaultfd came",
+                  json.dumps(good).encode(), [])
+    with open("/dev/null", "rb") as null:
+        refused_words(image, "a descriptor of something else",
+                      "not a userfaultfd", json.dumps(good).encode(),
+                      [null.fileno()])
+        refused_words(image, "two descriptors", "more than one",
+                      json.dumps(good).encode(),
+                      [null.fileno(), null.fileno()])
+    refused_words(image, "a text without end", "too long",
+                  b"[" + b" " * (2 << 20))
+
+    for name, pattern, args in (
+            ("no image", "No such file", [f"{WORK}/none"]),
+            ("no socket's name", "too long", ["x" * 200, image])):
+        path = [] if len(args) > 1 else [f"{WORK}/free"]
+        done = subprocess.run([TOOL, "restore", "--lazy", *path, *args],
+                              capture_output=True, text=True, check=False)
+        check_refused(name, pattern,
+                      (done.returncode, done.stdout, done.stderr), False)
+    with open(f"{WORK}/taken", "w", encoding="ascii"):
+        pass
+    done = subprocess.run([TOOL, "restore", "--lazy", f"{WORK}/taken", image],
+                          capture_output=True, text=True, check=False)
+    check_refused("a file in the socket's place", "in use",
+                  (done.returncode, done.stdout, done.stderr), False)
+    result(os.path.exists(f"{WORK}/taken"), "which stays")
+
+
+def test_ends(image):
+    # Somebody who connects and leaves again.
+    tool = Tool(image)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(tool.path)
+    check_refused("nobody who says a word", "has gone before", tool.end(),
+                  False)
+
+    # The machine has gone when the tool gets to it.
+    tool = Tool(image)
+    tool.process.send_signal(signal.SIGSTOP)
+    child = os.fork()
+    if not child:
+        peer = Peer()
+        peer.connect(tool.path)
+        peer.hand_over()
+        os._exit(0)
+    os.waitpid(child, 0)
+    tool.process.send_signal(signal.SIGCONT)
+    check_refused("a machine that has gone", "has gone", tool.end(), False)
+
+    # The tool has gone, and the machine notices.
+    tool = Tool(image)
+    peer = Peer()
+    tool.process.send_signal(signal.SIGSTOP)
+    peer.connect(tool.path)
+    peer.hand_over()
+    tool.process.kill()
+    answer = peer.answer()
+    status, _, _ = tool.end()
+    result(answer is None and status == -signal.SIGKILL,
+           "the tool is killed: its end comes without a word", answer)
+    os.unlink(tool.path)
+    peer.close()
+
+    # The image is cut when it was looked at, but not read.
+    cut = f"{WORK}/cut"
+    shutil.copyfile(image, cut)
+    tool = Tool(cut)
+    os.truncate(cut, 8 << 20)
+    peer = Peer()
+    peer.connect(tool.path)
+    peer.hand_over()
+    answer = peer.answer()
+    check_refused("an image that was cut meanwhile", "block '", tool.end(),
+                  answer=answer)
+    peer.close()
+    os.unlink(cut)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        tool = Tool(image)
+        tool.process.send_signal(number)
+        status, out, err = tool.end()
+        result(status == -number and not out and
+               len(err.splitlines()) == 1 and not os.path.exists(tool.path),
+               f"{number.name} while it waits", status, out, err)
+        # And while it waits for a word.
+        tool = Tool(image)
+        with socket.socket(socket.AF_UNIX) as other:
+            other.connect(tool.path)
+            while os.path.exists(tool.path):
+                time.sleep(0.01)
+            tool.process.send_signal(number)
+            status, out, err = tool.end()
+            result(status == -number and not out and
+                   len(err.splitlines()) == 1,
+                   f"{number.name} while it listens", status, out, err)
+
+    for msec in (0, 1, 5, 20, 50):
+        tool = Tool(image, "--max-extent", "4096")
+        peer = Peer()
+        peer.connect(tool.path)
+        peer.hand_over()
+        time.sleep(msec / 1000)
+        tool.process.send_signal(signal.SIGINT)
+        answer = peer.answer() or {}
+        status, out, err = tool.end()
+        # It may have been done already, or not have begun.
+        ended = status == -signal.SIGINT and len(err.splitlines()) == 1 and \
+            "resident" not in answer
+        whole = status == 0 and answer == {"resident": True} and \
+            not peer.wrong_pages()
+        result(ended or whole, f"SIGINT after {msec} ms", status, out, err,
+               answer)
+        peer.close()
+
+
+def can_direct():
+    """Does direct I/O leave nothing in the page cache here?"""
+    if not shutil.which("fincore"):
+        return False
+    path = f"{WORK}/direct"
+    done = subprocess.run(["dd", "if=/dev/zero", f"of={path}", "bs=4096",
+                           "count=1", "oflag=direct", "status=none"],
+                          stderr=subprocess.DEVNULL, check=False)
+    return done.returncode == 0 and cached_pages(path) == 0
+
+
+MODEL = make_model()
+DIRECT = can_direct()
+
+
+def main():
+    image = f"{WORK}/image"
+    print(f"# seed {SEED}")
+    try:
+        Peer().close()
+    except OSError as error:
+        print(f"1..0 # SKIP {error}")
+        sys.exit(4)
+    save(image)
+    for part in sys.argv[1:] or ["kinds", "words", "working_set", "refused",
+                                 "ends"]:
+        globals()[f"test_{part}"](image)
+    shutil.rmtree(WORK)
+    OUT.end()
+
+
+main()

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * mapped-ram restore --lazy: memory of a virtual machine monitor in another
+ * process, filled while its guest runs. The JSON's keys are an interface: they
+ * are described in mapped-ram(1), and more may come.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "json.h"
+#include "lazy_peer.h"
+#include "progress.h"
+#include "restore.h"
+#include "tool.h"
+
+#define SLICE_MSEC	100
+
+/**
+ * struct job - a restore
+ * @r: what the command line says
+ * @peer: whose memory it is
+ * @lazy: the library's job
+ * @said: what the library said meanwhile; written by its threads
+ * @lock: for @said
+ */
+struct job {
+	struct restore *r;
+	struct peer peer;
+	struct mram_restore_lazy *lazy;
+	char said[512];
+	pthread_mutex_t lock;
+};
+
+static void on_message(void *data, const char *text)
+{
+	struct job *j = data;
+
+	pthread_mutex_lock(&j->lock);
+	snprintf(j->said, sizeof(j->said), "%s", text);
+	pthread_mutex_unlock(&j->lock);
+}
+
+/* In this thread, which has the terminal. */
+static void pass_message(struct job *j)
+{
+	char text[sizeof(j->said)];
+
+	pthread_mutex_lock(&j->lock);
+	memcpy(text, j->said, sizeof(text));
+	j->said[0] = '\0';
+	pthread_mutex_unlock(&j->lock);
+	if (text[0])
+		tool_warn("%s", text);
+}
+
+/* ------------------------------------------------------------- what is where */
+
+/* A block by its name, or by where it would be in a file of all of them. */
+static int find_block(const struct job *j, const struct mapping *m)
+{
+	const struct facts *f = &j->r->facts;
+	uint64_t at = 0;
+	int i;
+
+	for (i = 0; i < f->count; i++) {
+		const struct mram_block_info *b = &f->blocks[i];
+
+		if (m->name ? !strcmp(m->name, b->name) :
+			      m->offset == at && m->size == b->length)
+			break;
+		at += b->length;
+	}
+	if (i == f->count && m->name)
+		tool_fail("%s has no block '%s', which %s asks for",
+			  j->r->image, m->name, j->r->lazy);
+	else if (i == f->count)
+		tool_fail("%s has no block of %llu bytes at offset %llu, which %s asks for",
+			  j->r->image, (unsigned long long)m->size,
+			  (unsigned long long)m->offset, j->r->lazy);
+	else if (m->name && m->offset && m->offset != at)
+		tool_fail("block '%s': %s asks for it from offset %llu on: only whole blocks can be had",
+			  m->name, j->r->lazy, (unsigned long long)m->offset);
+	else
+		return i;
+	return -1;
+}
+
+static int add_all(struct job *j)
+{
+	struct mram_error err = { 0 };
+	size_t i;
+	int ret, block;
+
+	for (i = 0; i < j->peer.nr_maps; i++) {
+		const struct mapping *m = &j->peer.maps[i];
+		struct mram_restore_lazy_block_opts o =
+			MRAM_OPTS(mram_restore_lazy_block_opts,
+				  .page_size = m->page_size);
+
+		block = find_block(j, m);
+		if (block < 0)
+			return TOOL_FAILED;
+		ret = mram_restore_lazy_add_uffd(j->lazy, block, j->peer.uffd,
+						 m->addr, m->size, &o, &err);
+		if (ret)
+			return tool_fail_library(j->r->image, ret, &err);
+	}
+	return 0;
+}
+
+static int open_lazy(struct job *j)
+{
+	const struct restore *r = j->r;
+	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
+		.max_extent = r->opts.max_extent,
+		.fault_around = r->fault_around,
+		.record = r->record,
+		.working_set = r->working_set,
+		.message = on_message,
+		.data = j);
+	struct mram_error err = { 0 };
+	int ret;
+
+	ret = mram_restore_lazy_open(&j->lazy, r->facts.image, &o, &err);
+	return ret ? tool_fail_library(r->image, ret, &err) : 0;
+}
+
+/* ----------------------------------------------------------------- the end */
+
+static int print_json(const struct job *j,
+		      const struct mram_restore_lazy_stats *s)
+{
+	json_object *o = json_object_new_object();
+
+	if (o && json_add_number(o, "blocks", j->peer.nr_maps) &&
+	    json_add_number(o, "pages", s->pages) &&
+	    json_add_number(o, "read", s->read) &&
+	    json_add_number(o, "streamed", s->read - s->fault_pages) &&
+	    json_add_number(o, "fault_pages", s->fault_pages) &&
+	    json_add_number(o, "faults", s->faults) &&
+	    json_add_number(o, "zero", s->zero) &&
+	    json_add_number(o, "discarded", s->discarded) &&
+	    json_add_number(o, "working_set", s->working_set) &&
+	    json_add_number(o, "ios", s->ios) &&
+	    json_add_number(o, "bytes", s->bytes) &&
+	    json_add_number(o, "nsec", s->nsec))
+		return json_print(o);
+	json_object_put(o);
+	return json_print(NULL);
+}
+
+static int print(const struct job *j, const struct mram_restore_lazy_stats *s)
+{
+	printf("%zu of %d blocks restored: %llu pages read, of which %llu for %llu faults; %llu touched and zero, %llu I/Os, %s, %.2f s\n",
+	       j->peer.nr_maps, j->r->facts.count,
+	       (unsigned long long)s->read,
+	       (unsigned long long)s->fault_pages,
+	       (unsigned long long)s->faults, (unsigned long long)s->zero,
+	       (unsigned long long)s->ios, tool_format_size(s->bytes).text,
+	       tool_seconds(s->nsec));
+	if (s->flags & MRAM_LAZY_STATS_WORKING_SET)
+		printf("%llu pages of the working set came first\n",
+		       (unsigned long long)s->working_set);
+	return 0;
+}
+
+static int failed(const struct job *j, int code, const struct mram_error *err)
+{
+	if (code == -ESRCH)
+		return tool_fail("%s: the virtual machine (process %d) has gone before all its memory was there",
+				 j->r->lazy, (int)j->peer.pid);
+	if (code == -ECANCELED && cleanup_interrupted())
+		return tool_fail("interrupted; the memory of the virtual machine is incomplete, and it cannot go on");
+	return tool_fail_library(j->r->image, code, err);
+}
+
+static int stream(struct job *j)
+{
+	struct mram_restore_lazy_stats s = { .size = sizeof(s) };
+	struct mram_error err = { 0 };
+	uint64_t all;
+	int ret;
+
+	ret = mram_restore_lazy_start(j->lazy, &err);
+	if (ret)
+		return tool_fail_library(j->r->image, ret, &err);
+	mram_restore_lazy_stats(j->lazy, &s);
+	all = s.read + s.left;
+	progress_start("restoring", all, all * REGION_PAGE_SIZE);
+	do {
+		ret = mram_restore_lazy_wait(j->lazy, SLICE_MSEC, &err);
+		pass_message(j);
+		mram_restore_lazy_stats(j->lazy, &s);
+		progress_update(all > s.left ? all - s.left : 0);
+		if (ret == -ETIMEDOUT && cleanup_interrupted()) {
+			mram_restore_lazy_cancel(j->lazy);
+			ret = -ECANCELED;
+		}
+	} while (ret == -ETIMEDOUT);
+	if (!ret)
+		ret = mram_restore_lazy_finish(j->lazy, &s, &err);
+	progress_end();
+	pass_message(j);
+	peer_tell(&j->peer, ret ? err.message : NULL);
+	if (ret)
+		return failed(j, ret, &err);
+	return j->r->json ? print_json(j, &s) : print(j, &s);
+}
+
+int restore_lazy(struct restore *r)
+{
+	struct job j = {
+		.r = r,
+		.peer = PEER,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+	};
+	int ret;
+
+	ret = open_lazy(&j);
+	if (!ret)
+		ret = peer_accept(&j.peer, r->lazy);
+	if (!ret) {
+		ret = peer_listen(&j.peer, r->lazy);
+		if (!ret)
+			ret = add_all(&j);
+		if (ret)
+			peer_tell(&j.peer, "the mappings are not accepted");
+		else
+			ret = stream(&j);
+	}
+	mram_restore_lazy_close(j.lazy);
+	peer_close(&j.peer);
+	return ret;
+}
