@@ -29,5 +29,5 @@ umount "$MRAM_TEST_DIR"
 trap - EXIT
 # These make their own file systems on the scratch disks.
 unset MRAM_TEST_DIR MRAM_TEST_BLKDEV
-"$here/lib/run-all" "$here"/minivmm/{live,refuse}.sh || status=1
+"$here/lib/run-all" "$here"/minivmm/{live,refuse,restore}.sh || status=1
 exit $status

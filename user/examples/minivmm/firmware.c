@@ -13,7 +13,7 @@
  * writes to the tables, and they stay as they are here.
  */
 #define PTE_TABLE	0x23
-#define PTE_HUGE	0xe3	/* ... and a page of 2 MiB, dirty */
+#define PTE_HUGE	0xe3	/* ... and a page of 2 MiB or 1 GiB, dirty */
 
 static uint64_t gpa(int page)
 {
@@ -41,6 +41,10 @@ void firmware_build(const struct ram *ram, void *firmware)
 	map_gib(tables[GUEST_PDPT], tables[GUEST_PD_FIRMWARE],
 		GUEST_PD_FIRMWARE, 3);
 	map_gib(tables[GUEST_PDPT], tables[GUEST_PD_HIGH], GUEST_PD_HIGH, 4);
+	/* Large guests only: not every processor has pages of this size */
+	for (uint64_t gib = 1; gib < 3; gib++)
+		if (ram->regions[REGION_LOW].length > gib * GIB)
+			tables[GUEST_PDPT][gib] = gib * GIB | PTE_HUGE;
 
 	memcpy(tables[GUEST_CODE], guest_code, guest_code_end - guest_code);
 

@@ -36,6 +36,15 @@ static const char usage_text[] =
 "\n"
 "restore only:\n"
 "  --run STEPS           how far the guest shall go on (2000)\n"
+"  --clone               map the image copy-on-write instead of reading it; for\n"
+"                        anon and thp\n"
+"  --lazy                let the guest run at once, and read meanwhile\n"
+"  --lazy-socket SOCKET  the same, read by 'mapped-ram restore --lazy SOCKET'\n"
+"  --lazy-steps STEPS    with --lazy, the guest's first steps: only what it\n"
+"                        touches is read (0)\n"
+"  --fault-around BYTES  with --lazy, read so much around what it touches\n"
+"  --record FILE         with --lazy, write there what it touched first\n"
+"  --working-set FILE    with --lazy, read first what was recorded there\n"
 "\n"
 "Exit status: 0 when all is right, 1 when something failed or is wrong, 2 when\n"
 "the command line is.\n";
@@ -55,6 +64,13 @@ static const struct option long_options[] = {
 	{ "bridge", required_argument, NULL, 'b' },
 	{ "manual-protect", no_argument, NULL, 'M' },
 	{ "run", required_argument, NULL, 'n' },
+	{ "clone", no_argument, NULL, 'C' },
+	{ "lazy", no_argument, NULL, 'l' },
+	{ "lazy-socket", required_argument, NULL, 'L' },
+	{ "lazy-steps", required_argument, NULL, 's' },
+	{ "fault-around", required_argument, NULL, 'a' },
+	{ "record", required_argument, NULL, 'c' },
+	{ "working-set", required_argument, NULL, 'W' },
 	{ }
 };
 
@@ -74,6 +90,28 @@ static uint64_t number(const char *text, uint64_t max)
 	if (errno || end == text || *end || *text == '-' || value > max)
 		wrong_usage("not a number, or too large: ", text);
 	return value;
+}
+
+static void set_fill(struct options *o, enum fill fill)
+{
+	if (o->fill != FILL_EAGER)
+		wrong_usage("only one of --clone, --lazy and --lazy-socket", "");
+	o->fill = fill;
+}
+
+static void check(const struct options *o, const char *command)
+{
+	bool lazy_only = o->record || o->working_set || o->fault_around ||
+			 o->lazy_steps;
+
+	if (lazy_only && o->fill != FILL_LAZY)
+		wrong_usage("--lazy-steps, --fault-around, --record and --working-set want --lazy",
+			    "");
+	if (o->fill == FILL_CLONE && o->ram != RAM_ANON && o->ram != RAM_THP)
+		wrong_usage("a clone's memory is anon or thp, not ",
+			    ram_kind_name(o->ram));
+	if (o->fill != FILL_EAGER && strcmp(command, "restore"))
+		wrong_usage("--clone and --lazy are for restore, not ", command);
 }
 
 int main(int argc, char **argv)
@@ -127,6 +165,28 @@ int main(int argc, char **argv)
 		case 'M':
 			o.manual_protect = true;
 			break;
+		case 'C':
+			set_fill(&o, FILL_CLONE);
+			break;
+		case 'l':
+			set_fill(&o, FILL_LAZY);
+			break;
+		case 'L':
+			set_fill(&o, FILL_HANDLER);
+			o.handler = optarg;
+			break;
+		case 's':
+			o.lazy_steps = number(optarg, UINT32_MAX);
+			break;
+		case 'a':
+			o.fault_around = number(optarg, UINT32_MAX);
+			break;
+		case 'c':
+			o.record = optarg;
+			break;
+		case 'W':
+			o.working_set = optarg;
+			break;
 		case 'r':
 			kind = ram_kind_parse(optarg);
 			if (kind < 0)
@@ -144,6 +204,7 @@ int main(int argc, char **argv)
 		wrong_usage("say save-live or restore", "");
 	if (!o.image)
 		wrong_usage("--image is missing", "");
+	check(&o, argv[optind]);
 
 	if (!strcmp(argv[optind], "save-live"))
 		return save_live(&o);

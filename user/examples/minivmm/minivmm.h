@@ -12,6 +12,9 @@
  *	model.c     what memory must look like after n steps of the guest
  *	save.c      the point of it: save while the guest runs
  *	restore.c   and back
+ *	fill.c      ways to fill memory before the guest runs
+ *	lazy.c      and while it runs
+ *	handler.c   the same, served by another process
  *	report.c    tables, JSON, counting cached pages
  */
 #ifndef MINIVMM_H
@@ -31,8 +34,12 @@
 #include "guest.h"
 
 #define MIB	(UINT64_C(1) << 20)
+#define GIB	(UINT64_C(1) << 30)
 
 enum ram_kind { RAM_ANON, RAM_MEMFD, RAM_HUGETLB, RAM_THP };
+
+/* How a restore fills memory */
+enum fill { FILL_EAGER, FILL_CLONE, FILL_LAZY, FILL_HANDLER };
 
 /* What the command line says; main.c describes each */
 struct options {
@@ -49,6 +56,12 @@ struct options {
 	uint64_t bridge;
 	uint64_t run;
 	bool manual_protect;
+	enum fill fill;
+	const char *handler;
+	const char *record;
+	const char *working_set;
+	uint64_t fault_around;
+	uint64_t lazy_steps;
 };
 
 /* ---------------------------------------------------------------- ram.c */
@@ -84,11 +97,12 @@ struct ram {
 };
 
 #define MEM_MIN		64
-#define MEM_MAX		1024
+#define MEM_MAX		4096
 
 void ram_allocate(struct ram *ram, uint64_t mem_mib, enum ram_kind kind);
 const char *ram_kind_name(enum ram_kind kind);
 int ram_kind_parse(const char *name);
+bool ram_whole_pages(const struct region *r, enum ram_kind kind);
 void *ram_page(const struct ram *ram, uint64_t page);
 uint64_t *ram_table(const struct ram *ram);
 volatile struct guest_state *ram_state(const struct ram *ram);
@@ -147,6 +161,27 @@ struct machine_state {
 
 int save_live(const struct options *o);
 int restore(const struct options *o);
+
+/* --------------------------------------------- fill.c, lazy.c, handler.c */
+
+int find_block(struct mram_image *image, const struct region *r);
+void fill_eager(const struct options *o, struct mram_image *image,
+		struct ram *ram, FILE *json);
+void fill_clone(struct mram_image *image, struct ram *ram, FILE *json);
+void fill_region(const struct options *o, struct mram_image *image,
+		 const struct region *r, struct mram_restore_stats *stats);
+
+struct lazy;
+
+struct lazy *lazy_start(const struct options *o, struct mram_image *image,
+			struct ram *ram);
+void lazy_run(struct lazy *l, struct vm *vm, FILE *json);
+
+struct handler;
+
+struct handler *handler_connect(const char *path, const struct ram *ram,
+				enum ram_kind kind);
+void handler_wait(struct handler *h);
 
 /* ------------------------------------------------------------- report.c */
 

@@ -37,6 +37,12 @@ int ram_kind_parse(const char *name)
 	return -1;
 }
 
+/* Can all of it be left to a userfaultfd? That serves whole pages of memory */
+bool ram_whole_pages(const struct region *r, enum ram_kind kind)
+{
+	return kind != RAM_HUGETLB || r->length % HUGE_PAGE == 0;
+}
+
 static void region_allocate(struct region *r, enum ram_kind kind)
 {
 	/* Whole huge pages in any case; what is behind the region is unused */
