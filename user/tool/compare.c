@@ -206,45 +206,53 @@ static bool add_length(json_object *o, const char *key,
 	return json_add_number(o, key, b->length);
 }
 
+static json_object *json_runs(const struct compared_block *b)
+{
+	json_object *list = json_object_new_array();
+	size_t i;
+
+	for (i = 0; list && i < b->nr_runs; i++)
+		list = json_append(list, json_run(&b->runs[i]));
+	return list;
+}
+
 static json_object *json_block(const struct compared_block *b)
 {
 	const struct mram_block_info *any = b->info[0] ? b->info[0] : b->info[1];
-	json_object *o = json_object_new_object(), *runs;
-	size_t i;
+	json_object *o = json_object_new_object();
 
-	runs = json_object_new_array();
-	for (i = 0; runs && i < b->nr_runs; i++)
-		runs = json_append(runs, json_run(&b->runs[i]));
 	if (o && json_add(o, "name", json_text(any->name)) &&
 	    json_add_number(o, "page_size", any->page_size) &&
 	    add_length(o, "length1", b->info[0]) &&
 	    add_length(o, "length2", b->info[1]) &&
-	    json_add_number(o, "differ_pages", b->differ)) {
-		if (json_add(o, "differ", runs))
-			return o;
-		runs = NULL;
-	}
-	json_object_put(runs);
+	    json_add_number(o, "differ_pages", b->differ) &&
+	    json_add(o, "differ", json_runs(b)))
+		return o;
 	json_object_put(o);
 	return NULL;
 }
 
+static json_object *json_blocks(const struct comparison *c)
+{
+	json_object *list = json_object_new_array();
+	size_t i;
+
+	for (i = 0; list && i < c->nr_blocks; i++)
+		list = json_append(list, json_block(&c->blocks[i]));
+	return list;
+}
+
 json_object *comparison_json(const struct comparison *c)
 {
-	json_object *o = json_object_new_object(), *blocks;
-	size_t i;
+	json_object *o = json_object_new_object();
 
 	if (o && json_add(o, "image1", json_text(c->side[0].path)) &&
 	    json_add(o, "image2", json_text(c->side[1].path)) &&
 	    json_add(o, "same", json_object_new_boolean(comparison_same(c))) &&
 	    json_add_number(o, "pages", c->pages) &&
-	    json_add_number(o, "differ_pages", c->differ)) {
-		blocks = json_object_new_array();
-		for (i = 0; blocks && i < c->nr_blocks; i++)
-			blocks = json_append(blocks, json_block(&c->blocks[i]));
-		if (json_add(o, "blocks", blocks))
-			return o;
-	}
+	    json_add_number(o, "differ_pages", c->differ) &&
+	    json_add(o, "blocks", json_blocks(c)))
+		return o;
 	json_object_put(o);
 	return NULL;
 }

@@ -124,51 +124,48 @@ static bool add_stats(json_object *o, const struct mram_pass_stats *p)
 	       json_add_number(o, "nsec", p->nsec);
 }
 
-static bool add_pass(json_object *list, const struct mram_qemu_pass *p)
+static json_object *json_pass(const struct mram_qemu_pass *p)
 {
 	json_object *o = json_object_new_object();
 
-	if (!o || json_object_array_add(list, o)) {
-		json_object_put(o);
-		return false;
-	}
-	return json_add_number(o, "pass", p->number) &&
-	       json_add(o, "stopped", json_object_new_boolean(p->last)) &&
-	       add_stats(o, &p->stats) &&
-	       json_add_number(o, "dirty_rate", p->dirty_rate) &&
-	       json_add_number(o, "paused_nsec", p->paused_nsec);
+	if (o && json_add_number(o, "pass", p->number) &&
+	    json_add(o, "stopped", json_object_new_boolean(p->last)) &&
+	    add_stats(o, &p->stats) &&
+	    json_add_number(o, "dirty_rate", p->dirty_rate) &&
+	    json_add_number(o, "paused_nsec", p->paused_nsec))
+		return o;
+	json_object_put(o);
+	return NULL;
 }
 
-static bool add_all(json_object *top, const struct save_report *r,
-		    const struct mram_qemu_save_stats *s)
+static json_object *json_passes(const struct save_report *r)
 {
-	json_object *list = json_object_new_array();
-	bool ok;
+	json_object *list = r->failed ? NULL : json_object_new_array();
 	size_t i;
 
-	ok = json_add(top, "passes", list);
-	for (i = 0; ok && i < r->count; i++)
-		ok = add_pass(list, &r->passes[i]);
-	return ok && json_add_number(top, "blocks", s->blocks) &&
-	       add_stats(top, &s->total) &&
-	       json_add_number(top, "compared", s->compared) &&
-	       json_add_number(top, "same", s->same) &&
-	       json_add_number(top, "state_bytes", s->state_bytes) &&
-	       json_add_number(top, "total_nsec", s->nsec) &&
-	       json_add_number(top, "downtime_nsec", s->downtime_nsec) &&
-	       json_add_number(top, "paused_nsec", s->paused_nsec) &&
-	       json_add(top, "engine", json_object_new_string(s->engine)) &&
-	       json_add(top, "buffered", json_object_new_boolean(
-				s->total.flags & MRAM_STATS_BUFFERED));
+	for (i = 0; list && i < r->count; i++)
+		list = json_append(list, json_pass(&r->passes[i]));
+	return list;
 }
 
 int report_json(const struct save_report *r,
-		const struct mram_qemu_save_stats *stats)
+		const struct mram_qemu_save_stats *s)
 {
-	json_object *top = json_object_new_object();
+	json_object *o = json_object_new_object();
 
-	if (top && !r->failed && add_all(top, r, stats))
-		return json_print(top);
-	json_object_put(top);
+	if (o && json_add(o, "passes", json_passes(r)) &&
+	    json_add_number(o, "blocks", s->blocks) &&
+	    add_stats(o, &s->total) &&
+	    json_add_number(o, "compared", s->compared) &&
+	    json_add_number(o, "same", s->same) &&
+	    json_add_number(o, "state_bytes", s->state_bytes) &&
+	    json_add_number(o, "total_nsec", s->nsec) &&
+	    json_add_number(o, "downtime_nsec", s->downtime_nsec) &&
+	    json_add_number(o, "paused_nsec", s->paused_nsec) &&
+	    json_add(o, "engine", json_text(s->engine)) &&
+	    json_add(o, "buffered", json_object_new_boolean(
+				s->total.flags & MRAM_STATS_BUFFERED)))
+		return json_print(o);
+	json_object_put(o);
 	return json_print(NULL);
 }
