@@ -3,7 +3,7 @@
  * Proves that a commit that stops anywhere, by a crash or by an error of any
  * of its system calls, leaves no image that a loader would accept, and that
  * short and interrupted calls do no harm. For that, the linker puts this
- * program's own pwrite(), fsync() and ftruncate() before the real ones: they
+ * program's own pwrite(), fdatasync() and ftruncate() before the real ones: they
  * stop, fail or are cut short at the n-th call, and are the real ones
  * otherwise.
  */
@@ -23,10 +23,10 @@ static struct {
 } calls;
 
 ssize_t __real_pwrite(int fd, const void *data, size_t length, off_t offset);
-int __real_fsync(int fd);
+int __real_fdatasync(int fd);
 int __real_ftruncate(int fd, off_t length);
 ssize_t __wrap_pwrite(int fd, const void *data, size_t length, off_t offset);
-int __wrap_fsync(int fd);
+int __wrap_fdatasync(int fd);
 int __wrap_ftruncate(int fd, off_t length);
 
 static int next_call(char type, uint64_t offset, uint64_t length)
@@ -61,9 +61,9 @@ ssize_t __wrap_pwrite(int fd, const void *data, size_t length, off_t offset)
 	return __real_pwrite(fd, data, length, offset);
 }
 
-int __wrap_fsync(int fd)
+int __wrap_fdatasync(int fd)
 {
-	return next_call('s', 0, 0) == FAIL ? -1 : __real_fsync(fd);
+	return next_call('s', 0, 0) == FAIL ? -1 : __real_fdatasync(fd);
 }
 
 int __wrap_ftruncate(int fd, off_t length)

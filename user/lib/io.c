@@ -263,7 +263,8 @@ int mram_io_resize(struct mram_io *io, uint64_t size, struct mram_error *err)
 
 int mram_io_flush(struct mram_io *io, struct mram_error *err)
 {
-	if (fsync(io->fd))
+	/* What is not needed to read it, like times, may come later. */
+	if (fdatasync(io->fd))
 		return mram_io_err(io, err, -errno, "flush");
 	/*
 	 * Cutting a file inside a page, or a file system that cannot do direct
