@@ -18,7 +18,7 @@
 #include <mappedram.h>
 
 /** MRAM_IO_BOUNCE - size of the bounce buffer in bytes */
-#define MRAM_IO_BOUNCE	0x100000U
+#define MRAM_IO_BOUNCE	0x20000U
 
 /** MRAM_IO_WRITE - open for reading and writing; make a missing file */
 #define MRAM_IO_WRITE	(1u << 0)
