@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Inside the test machine, with the module loaded: the tests of the engines, of
+# lazy restores with this kernel's userfaultfd and on disks that fail, of
 # the tool as far as the module matters, and with a real KVM guest. All were
 # built before. TAP comes out.
 set -u
@@ -16,15 +17,17 @@ export MRAM_TEST_DIR MRAM_TEST_BLKDEV=/dev/vdb
 export SHARED=$project/build/user/libmappedram.so
 export HEADER=$project/include/mappedram.h
 
-engines=()
-for source in "$here"/engines/*.c; do
+programs=()
+for source in "$here"/{engines,lazy}/*.c; do
 	! grep -q '^TEST_HARNESS_MAIN' "$source" ||
-		engines+=("$project/build/selftests/engines/$(basename "$source" .c)")
+		programs+=("$project/build/selftests/${source:${#here}+1:-2}")
 done
 status=0
-"$here/lib/run-all" "${engines[@]}" \
+echo 40 >/proc/sys/vm/nr_hugepages
+"$here/lib/run-all" "${programs[@]}" \
 	"$here"/tool/{refuse,roundtrip,trouble,progress,bench}.sh ||
 	status=1
+echo 0 >/proc/sys/vm/nr_hugepages
 umount "$MRAM_TEST_DIR"
 trap - EXIT
 # These make their own file systems on the scratch disks.

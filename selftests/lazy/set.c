@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Proves that a recorded working set saves the next restore most faults; that
+ * its file is what user/lib/lazy_set.c says; and that a file which is damaged,
+ * of another image or of bad will is not used, is told about, and changes
+ * nothing of what is restored.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "common.h"
+
+#define LENGTH		(32 * MIB)
+#define PAGES		(LENGTH / PAGE)
+#define HEAD		64
+#define RUN		24
+
+FIXTURE(set) {
+	struct model m;
+	struct memory mem;
+	char *path;
+	int messages;
+	char last[600];
+};
+
+FIXTURE_SETUP(set)
+{
+	random_seed(700);
+	self->m = model_make(PATTERN_FULL, LENGTH);
+	self->mem = guest_make(MEMORY_PRIVATE, LENGTH);
+	self->path = image_path();
+}
+
+FIXTURE_TEARDOWN(set)
+{
+	image_remove(self->path);
+	memory_free(&self->mem);
+	model_free(&self->m);
+	EXPECT_NO_LEAKS();
+}
+
+static void message(void *data, const char *text)
+{
+	FIXTURE_DATA(set) *self = data;
+
+	self->messages++;
+	snprintf(self->last, sizeof(self->last), "%s", text);
+}
+
+static struct mram_restore_lazy *begin(FIXTURE_DATA(set) *self,
+				       struct mram_image **img, bool record,
+				       uint32_t flags)
+{
+	struct mram_restore_lazy_opts o =
+		MRAM_OPTS(mram_restore_lazy_opts, .flags = flags,
+			  .stream_threads = 1, .max_extent = 64 << 10,
+			  .message = message, .data = self);
+
+	self->messages = 0;
+	if (record)
+		o.record = self->path;
+	else
+		o.working_set = self->path;
+	return started(img, &self->m, self->mem.p, &o);
+}
+
+/* What the guest does: the same every time. */
+static uint64_t run(const FIXTURE_DATA(set) *self)
+{
+	uint64_t i, wrong = 0, page, seed = 77;
+
+	for (i = 0; i < 100; i++) {
+		seed = seed * 6364136223846793005ull + 1;
+		page = (seed >> 33) % PAGES;
+		wrong += self->mem.p[page * PAGE] != self->m.p[page * PAGE];
+	}
+	return wrong;
+}
+
+TEST_F(set, second_run_has_few_faults)
+{
+	struct mram_restore_lazy_stats first, second;
+	struct mram_restore_lazy *l;
+	struct mram_image *img;
+
+	l = begin(self, &img, true, MRAM_LAZY_PAUSED);
+	EXPECT_EQ(0, run(self));
+	first = stats_of(l);
+	EXPECT_LE(50, first.faults);
+	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+	EXPECT_EQ(0, self->messages);
+
+	l = begin(self, &img, false, 0);
+	/* Its pages come first, so the rest is not there when they are. */
+	while (stats_of(l).read < first.read)
+		;
+	mram_restore_lazy_pause(l);
+	EXPECT_EQ(0, run(self));
+	second = stats_of(l);
+	EXPECT_EQ(MRAM_LAZY_STATS_WORKING_SET,
+		  second.flags & MRAM_LAZY_STATS_WORKING_SET);
+	EXPECT_EQ(first.read, second.working_set);
+	EXPECT_GE(first.faults / 5, second.faults);
+	EXPECT_LT(PAGES / 4, second.left);
+	TH_LOG("%llu faults, then %llu", (unsigned long long)first.faults,
+	       (unsigned long long)second.faults);
+	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+	EXPECT_EQ(-1, differing_page(&self->m, self->mem.p));
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+	EXPECT_EQ(0, self->messages);
+}
+
+/* ------------------------------------------------------ files made by hand */
+
+static uint64_t fnv(const void *data, size_t length)
+{
+	uint64_t sum = 0xcbf29ce484222325ull;
+	const unsigned char *p = data;
+
+	while (length--)
+		sum = (sum ^ *p++) * 0x100000001b3ull;
+	return sum;
+}
+
+struct file {
+	unsigned char bytes[4096];
+	size_t size;
+};
+
+static void put(struct file *f, size_t at, uint64_t v, size_t size)
+{
+	v = htole64(v);
+	memcpy(f->bytes + at, &v, size);
+}
+
+static void seal(struct file *f)
+{
+	put(f, f->size - 8, fnv(f->bytes, f->size - 8), 8);
+}
+
+/* Two runs: pages 100 to 119 and page 5. */
+static struct file make_file(const struct model *m)
+{
+	struct file f = { .size = HEAD + 2 * RUN + 8 };
+	struct mram_image *img;
+	const uint64_t *bitmap;
+
+	if (mram_image_open(&img, m->path, &error) ||
+	    mram_image_bitmap(img, 0, &bitmap, &error))
+		exit(1);
+	memcpy(f.bytes, "MRAMWSET", 8);
+	put(&f, 8, 1, 4);
+	put(&f, 12, 1, 4);
+	put(&f, 16, mram_image_size(img), 8);
+	put(&f, 24, 2, 8);
+	put(&f, 32, LENGTH, 8);
+	put(&f, 40, PAGE, 8);
+	put(&f, 48, fnv("ram", 3), 8);
+	put(&f, 56, fnv(bitmap, PAGES / 8), 8);
+	put(&f, HEAD + 8, 100 * PAGE, 8);
+	put(&f, HEAD + 16, 20 * PAGE, 8);
+	put(&f, HEAD + RUN + 8, 5 * PAGE, 8);
+	put(&f, HEAD + RUN + 16, PAGE, 8);
+	seal(&f);
+	mram_image_close(img);
+	return f;
+}
+
+static void store(const char *path, const struct file *f, size_t size)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, f->bytes, size) != (ssize_t)size)
+		exit(1);
+	close(fd);
+}
+
+/* How many pages are taken from the file that stands there now. */
+static uint64_t taken(FIXTURE_DATA(set) *self)
+{
+	struct mram_restore_lazy *l;
+	struct mram_image *img;
+	uint64_t pages;
+
+	l = begin(self, &img, false, MRAM_LAZY_PAUSED);
+	pages = stats_of(l).working_set;
+	if (!!(stats_of(l).flags & MRAM_LAZY_STATS_WORKING_SET) ==
+	    !!self->messages)
+		exit(1);
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+	/* It was made inaccessible, as it was not whole. */
+	memory_free(&self->mem);
+	self->mem = guest_make(MEMORY_PRIVATE, LENGTH);
+	return pages;
+}
+
+TEST_F(set, format_is_as_documented)
+{
+	struct file f = make_file(&self->m), found = { .size = 0 };
+	struct mram_restore_lazy_opts o =
+		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
+			  .fault_around = 1, .record = self->path);
+	struct mram_restore_lazy *l;
+	struct mram_image *img;
+	uint64_t i;
+	int fd;
+
+	store(self->path, &f, f.size);
+	EXPECT_EQ(21, taken(self));
+	EXPECT_EQ(0, self->messages);
+
+	/* And the library writes the same. */
+	unlink(self->path);
+	l = started(&img, &self->m, self->mem.p, &o);
+	for (i = 100; i < 120; i++)
+		EXPECT_EQ(0, touch(self->mem.p + i * PAGE));
+	EXPECT_EQ(0, touch(self->mem.p + 5 * PAGE));
+	EXPECT_EQ(0, touch(self->mem.p + 110 * PAGE));
+	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+	fd = open(self->path, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(f.size, read(fd, found.bytes, sizeof(found.bytes)));
+	close(fd);
+	EXPECT_EQ(0, memcmp(f.bytes, found.bytes, f.size));
+}
+
+TEST_F_TIMEOUT(set, damaged, 60)
+{
+	struct file good = make_file(&self->m), f;
+	size_t i;
+
+	for (i = 0; i < good.size; i++) {
+		f = good;
+		f.bytes[i] ^= (unsigned char)(1u << random_below(8));
+		store(self->path, &f, f.size);
+		EXPECT_EQ(0, taken(self));
+		EXPECT_EQ(1, self->messages);
+		store(self->path, &good, i);
+		EXPECT_EQ(0, taken(self));
+		EXPECT_EQ(1, self->messages);
+	}
+	store(self->path, &good, good.size + 1);
+	EXPECT_EQ(0, taken(self));
+	EXPECT_EQ(1, self->messages);
+}
+
+/* Everything is right but one field. */
+TEST_F_TIMEOUT(set, of_bad_will, 60)
+{
+	static const struct {
+		size_t at, size;
+		uint64_t value;
+		const char *words;
+	} bad[] = {
+		{ 8, 4, 2, "version" },
+		{ 12, 4, 0, "another image" },
+		{ 12, 4, 2, "another image" },
+		{ 12, 4, UINT32_MAX, "another image" },
+		{ 16, 8, 4096, "another image" },
+		{ 24, 8, 0, "length" },
+		{ 24, 8, 1, "length" },
+		{ 24, 8, 3, "length" },
+		{ 24, 8, UINT64_MAX, "length" },
+		/* Multiplied by the size of a run, it is what it should be. */
+		{ 24, 8, 2 + (1ull << 61), "length" },
+		{ 32, 8, LENGTH + PAGE, "another image" },
+		{ 40, 8, 65536, "another image" },
+		{ 48, 8, 1, "another image" },
+		{ 56, 8, 1, "another image" },
+		{ HEAD, 4, 1, "outside" },
+		{ HEAD, 4, UINT32_MAX, "outside" },
+		{ HEAD + 4, 4, 1, "outside" },
+		{ HEAD + 8, 8, LENGTH, "outside" },
+		{ HEAD + 8, 8, UINT64_MAX - PAGE + 1, "outside" },
+		{ HEAD + 16, 8, 0, "outside" },
+		{ HEAD + 16, 8, LENGTH, "outside" },
+		{ HEAD + RUN + 16, 8, UINT64_MAX, "outside" },
+		{ HEAD + RUN + 16, 8, UINT64_MAX - 5 * PAGE + 1, "outside" },
+	};
+	struct file f;
+	size_t i;
+
+	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		f = make_file(&self->m);
+		put(&f, bad[i].at, bad[i].value, bad[i].size);
+		seal(&f);
+		store(self->path, &f, f.size);
+		EXPECT_EQ(0, taken(self));
+		EXPECT_EQ(1, self->messages);
+		EXPECT_NE(NULL, strstr(self->last, bad[i].words)) {
+			TH_LOG("%zu: no '%s' in: %s", i, bad[i].words,
+			       self->last);
+		}
+	}
+}
+
+TEST_F(set, that_is_no_file)
+{
+	EXPECT_EQ(0, taken(self));
+	EXPECT_NE(NULL, strstr(self->last, "No such file"));
+	ASSERT_EQ(0, mkfifo(self->path, 0600));
+	EXPECT_EQ(0, taken(self));
+	EXPECT_NE(NULL, strstr(self->last, "not a regular file"));
+	ASSERT_EQ(0, unlink(self->path));
+	ASSERT_EQ(0, mkdir(self->path, 0700));
+	EXPECT_EQ(0, taken(self));
+	EXPECT_EQ(1, self->messages);
+	ASSERT_EQ(0, rmdir(self->path));
+}
+
+/* The restore is through all the same; nothing half is left. */
+TEST_F(set, that_cannot_be_written)
+{
+	struct mram_restore_lazy *l;
+	struct mram_image *img;
+
+	ASSERT_EQ(0, mkdir(self->path, 0700));
+	l = begin(self, &img, true, 0);
+	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+	EXPECT_EQ(1, self->messages);
+	EXPECT_NE(NULL, strstr(self->last, "cannot write the working set"));
+	EXPECT_EQ(-1, differing_page(&self->m, self->mem.p));
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+	ASSERT_EQ(0, rmdir(self->path));
+}
+
+TEST_HARNESS_MAIN
