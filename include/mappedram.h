@@ -941,7 +941,8 @@ struct mram_restore_lazy;
  * @error: called for each read that fails, from a thread of the library. It may
  *         call mram_restore_lazy_pause(), _cancel() and _stats(), must not
  *         touch the memory, and must not unmap or discard any. May be NULL.
- * @message: called with a line that somebody may want to see; else as @error
+ * @message: called with a line that somebody may want to see; else as @error,
+ *           and quick, as faults wait meanwhile
  * @data: handed to both
  */
 struct mram_restore_lazy_opts {
@@ -969,6 +970,16 @@ struct mram_restore_lazy_opts {
  * KVM_RUN fails with -EHWPOISON; elsewhere it waits, too.
  */
 #define MRAM_LAZY_WAIT		(1u << 1)
+
+/**
+ * MRAM_LAZY_TAKE_OVER - some of the memory may have been filled already
+ *
+ * By another page fault handler, from the same image. Without this flag a page
+ * that is found in memory is an error: nobody knows what it holds. What the
+ * guest has discarded before is not known either, and is filled again: only for
+ * guests that discarded nothing.
+ */
+#define MRAM_LAZY_TAKE_OVER	(1u << 2)
 
 /**
  * mram_restore_lazy_open - get ready to fill memory that is used meanwhile
@@ -1042,8 +1053,10 @@ int mram_restore_lazy_add(struct mram_restore_lazy *l, int index, void *addr,
  * @length: in bytes; must be the block's length
  *
  * This is how virtual machine monitors hand their memory to a page fault
- * handler. Where UFFD_FEATURE_EVENT_REMOVE was asked for on @uffd, memory may
- * be discarded meanwhile.
+ * handler. Memory may be discarded meanwhile where UFFD_FEATURE_EVENT_REMOVE was
+ * asked for on @uffd, unmapped with UFFD_FEATURE_EVENT_UNMAP, and moved with
+ * UFFD_FEATURE_EVENT_REMAP; all that is registered with it has to belong to a
+ * block.
  */
 int mram_restore_lazy_add_uffd(struct mram_restore_lazy *l, int index,
 			       int uffd, uint64_t addr, uint64_t length,
@@ -1055,14 +1068,17 @@ int mram_restore_lazy_add_uffd(struct mram_restore_lazy *l, int index,
  *
  * Whoever touches a page that is not there waits until it is read; the rest is
  * read meanwhile. -EBUSY: the memory is being restored already, or belongs to
- * another userfaultfd. After an error the memory is as before or empty.
+ * another userfaultfd. It is as before when it was refused; after other errors
+ * what it held is lost.
  *
- * The memory may be discarded (MADV_DONTNEED, MADV_REMOVE, MADV_FREE), unmapped
- * or moved by the guest's threads: what was discarded is zero. A hole punched
- * through the file alone is noticed only in pages that were there; shared
- * memory is best discarded with MADV_REMOVE. Other processes that map the same
- * memory do not wait: they must not use it before the end. Nor must children
- * made with fork().
+ * Private memory may be discarded with MADV_DONTNEED and MADV_FREE, shared memory
+ * with MADV_REMOVE, memory on hugetlbfs in whole huge pages: it is zero then.
+ * Not so shared memory with MADV_DONTNEED or MADV_FREE: the kernel does not tell
+ * them from MADV_REMOVE, so pages that are not there yet become zero. A hole
+ * punched through the file alone is noticed only in pages that were there. Memory
+ * may be unmapped and moved; it may be in several mappings meanwhile. Other
+ * processes that map the same memory do not wait: they must not use it before
+ * the end. Nor must children made with fork().
  */
 int mram_restore_lazy_start(struct mram_restore_lazy *l,
 			    struct mram_error *err);
@@ -1102,7 +1118,8 @@ void mram_restore_lazy_cancel(struct mram_restore_lazy *l);
  * @zero: pages that the image does not hold and that were touched
  * @discarded: given up before they were there: the guest discarded or unmapped
  *             them
- * @existed: found in memory although nobody had brought them in; left alone
+ * @existed: found in memory although nobody had brought them in; left alone. An
+ *           error at the end but with MRAM_LAZY_TAKE_OVER.
  * @failed: could not be read when they were touched
  * @working_set: pages that the working set named
  * @faults: served
@@ -1146,7 +1163,11 @@ struct mram_restore_lazy_stats {
 /** MRAM_LAZY_STATS_WORKING_SET - a working set is in use */
 #define MRAM_LAZY_STATS_WORKING_SET	(1u << 9)
 
-/** mram_restore_lazy_stats - tell how far it is; any thread may call this */
+/**
+ * mram_restore_lazy_stats - tell how far it is
+ *
+ * Once it is started any thread may call this.
+ */
 void mram_restore_lazy_stats(struct mram_restore_lazy *l,
 			     struct mram_restore_lazy_stats *stats);
 

@@ -20,7 +20,7 @@
 #include "common.h"
 
 const char *const pattern_names[PATTERNS] = {
-	"full", "runs", "scattered", "sparse", "empty",
+	"full", "runs", "scattered", "sparse", "empty", "ends",
 };
 
 const int guest_kinds[GUEST_KINDS] = {
@@ -46,6 +46,9 @@ static uint64_t next_run(enum pattern pattern, uint64_t i, uint64_t *n)
 	case PATTERN_SPARSE:
 		*n = 1 + random_below(3);
 		return i + random_below(4000);
+	case PATTERN_ENDS:
+		*n = 16;
+		return i ? 32 * MIB / PAGE - 16 + (i > 16) * UINT32_MAX : 0;
 	default:
 		return UINT64_MAX;
 	}

@@ -21,6 +21,7 @@ enum pattern {
 	PATTERN_SCATTERED,	/* every fourth page */
 	PATTERN_SPARSE,		/* few, with gaps of many MiB */
 	PATTERN_EMPTY,
+	PATTERN_ENDS,		/* the first and the last 16 pages of 32 MiB */
 	PATTERNS,
 };
 

@@ -61,6 +61,14 @@ static void *run_guest(void *guest)
 	return NULL;
 }
 
+static uint64_t about_to_come(struct mram_restore_lazy *l, uint64_t n,
+			      uint64_t unit)
+{
+	uint64_t first = stats_of(l).read + random_below(600);
+
+	return first < PAGES - n ? first / unit * unit : 0;
+}
+
 static void discard_while(struct __test_metadata *_metadata, struct model *m,
 			  int kind, const struct mram_restore_lazy_opts *o)
 {
@@ -88,10 +96,15 @@ static void discard_while(struct __test_metadata *_metadata, struct model *m,
 	for (i = 0; i < ROUNDS; i++) {
 		n = unit * (1 + random_below(unit > 1 ? 2 : 30));
 		first = random_below((PAGES - n) / unit) * unit;
+		/* Every second time what is just being read. */
+		if (i % 2)
+			first = about_to_come(l, n, unit);
 		memory_discard(&mem, first, n);
 		for (k = first; k < first + n; k++) {
 			gone[k] = true;
-			stale += !page_is_zero(mem.p + k * PAGE, PAGE);
+			/* A look brings zeros, before old content could come. */
+			if (i % 4 < 2)
+				stale += !page_is_zero(mem.p + k * PAGE, PAGE);
 		}
 		/* Half of it before there was much time for streaming. */
 		if (i == ROUNDS / 2)
@@ -146,6 +159,49 @@ TEST_F_TIMEOUT(discard, with_one_thread_for_faults, 120)
 
 	for (kind = 0; kind < GUEST_KINDS; kind++)
 		discard_while(_metadata, &self->m, kind, &o);
+}
+
+static void *touch_many(void *toucher)
+{
+	struct guest *g = toucher;
+	uint64_t i;
+
+	for (i = 0; i < 40; i++) {
+		g->seed = g->seed * 6364136223846793005ull + 1;
+		g->wrong += g->p[(g->seed >> 33) % (PAGES - 1) * PAGE + PAGE] !=
+			    g->m->p[(g->seed >> 33) % (PAGES - 1) * PAGE + PAGE];
+	}
+	return NULL;
+}
+
+/* Faults come before the event in what is read: they must not bury it. */
+TEST_F_TIMEOUT(discard, under_a_storm_of_faults, 60)
+{
+	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
+						    .flags = MRAM_LAZY_PAUSED,
+						    .fault_around = 1);
+	struct memory mem = guest_make(MEMORY_PRIVATE, LENGTH);
+	struct guest g[100] = { 0 };
+	struct mram_restore_lazy *l;
+	struct mram_image *img;
+	pthread_t id[100];
+	int i;
+
+	l = started(&img, &self->m, mem.p, &o);
+	for (i = 0; i < 100; i++) {
+		g[i] = (struct guest){ .m = &self->m, .p = mem.p, .seed = i };
+		ASSERT_EQ(0, pthread_create(&id[i], NULL, touch_many, &g[i]));
+	}
+	for (i = 0; i < 200; i++)
+		memory_discard(&mem, 0, 1);
+	for (i = 0; i < 100; i++) {
+		ASSERT_EQ(0, pthread_join(id[i], NULL));
+		EXPECT_EQ(0, g[i].wrong);
+	}
+	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+	memory_free(&mem);
 }
 
 /* Through the file: no event tells, so it counts for what was there. */

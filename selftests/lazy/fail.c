@@ -121,7 +121,9 @@ TEST_F_TIMEOUT(fail, image_cut_short, 60)
 	for (i = 0; i < CUT; i++)
 		EXPECT_EQ(0, memcmp(self->mem.p + i * PAGE,
 				    self->m.p + i * PAGE, PAGE));
-	st = stats_of(l);
+	/* Seen before it is counted. */
+	while ((st = stats_of(l)).read < CUT)
+		usleep(1000);
 	EXPECT_EQ(CUT, st.read);
 	EXPECT_EQ(PAGES - CUT, st.left);
 	mram_restore_lazy_close(l);
@@ -171,6 +173,110 @@ TEST_F_TIMEOUT(fail, touched_page_is_poisoned, 60)
 	EXPECT_EQ(SIGBUS, touch(self->mem.p + CUT * PAGE));
 	mram_restore_lazy_close(l);
 	mram_image_close(self->img);
+}
+
+struct discarder {
+	unsigned char *p;
+	bool stop;
+};
+
+static void *discard(void *data)
+{
+	struct discarder *d = data;
+
+	while (!__atomic_load_n(&d->stop, __ATOMIC_RELAXED))
+		madvise(d->p, PAGE, MADV_DONTNEED);
+	return NULL;
+}
+
+/* Nothing can be placed nor poisoned while memory is being discarded. */
+static void lose_while_discarding(struct __test_metadata *_metadata,
+				  FIXTURE_DATA(fail) *self, uint32_t faulters)
+{
+	struct mram_restore_lazy_opts o =
+		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
+			  .fault_threads = faulters, .fault_around = 1,
+			  .error = count_error, .data = &self->errors);
+	struct discarder d = { .p = self->mem.p };
+	struct mram_restore_lazy *l;
+	struct waiter w[30];
+	unsigned char *tail;
+	pthread_t id;
+	size_t size;
+	off_t at;
+	int i;
+
+	l = started(&self->img, &self->m, self->mem.p, &o);
+	at = cut_image(&self->m, &tail, &size);
+	ASSERT_EQ(0, pthread_create(&id, NULL, discard, &d));
+	for (i = 0; i < 30; i++)
+		waiter_start(&w[i], self->mem.p + (CUT + i) * PAGE);
+	for (i = 0; i < 30; i++) {
+		waiter_join(&w[i]);
+		EXPECT_EQ(SIGBUS, w[i].signal);
+	}
+	__atomic_store_n(&d.stop, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(id, NULL));
+	EXPECT_EQ(30, stats_of(l).failed);
+	mram_restore_lazy_close(l);
+	mram_image_close(self->img);
+	mend_image(&self->m, tail, size, at);
+}
+
+TEST_F_TIMEOUT(fail, touched_page_is_poisoned_while_discarding, 60)
+{
+	if (!can_poison())
+		SKIP(return, "this kernel cannot poison pages");
+	lose_while_discarding(_metadata, self, 1);
+	memory_free(&self->mem);
+	self->mem = guest_make(MEMORY_PRIVATE, LENGTH);
+	lose_while_discarding(_metadata, self, 2);
+}
+
+/* Of memory that is left alone, as the image does not hold it, parts may go. */
+TEST_F_TIMEOUT(fail, closed_with_a_hole, 60)
+{
+	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
+						    .flags = MRAM_LAZY_PAUSED);
+	const size_t length = 32 * MIB, hole = 16 * MIB;
+	struct mram_restore_lazy *l;
+	struct memory mem;
+	struct model m;
+	int fd;
+
+	m = model_make(PATTERN_ENDS, length);
+	mem = guest_make(MEMORY_PRIVATE, length);
+	l = started(&self->img, &m, mem.p, &o);
+	/* What userfaultfd does not serve is mapped there instead. */
+	fd = open(m.path, O_RDONLY | O_CLOEXEC);
+	ASSERT_NE(MAP_FAILED, mmap(mem.p + hole, PAGE, PROT_READ,
+				   MAP_SHARED | MAP_FIXED, fd, 0));
+	ASSERT_EQ(0, munmap(mem.p + hole + PAGE, PAGE));
+	close(fd);
+	mram_restore_lazy_close(l);
+	mram_image_close(self->img);
+	EXPECT_EQ(SIGSEGV, touch(mem.p));
+	EXPECT_EQ(SIGSEGV, touch(mem.p + length - 1));
+	EXPECT_EQ(0, touch(mem.p + hole));
+	memory_free(&mem);
+
+	mem = guest_make(MEMORY_PRIVATE, length);
+	l = started(&self->img, &m, mem.p, NULL);
+	fd = open(m.path, O_RDONLY | O_CLOEXEC);
+	ASSERT_NE(MAP_FAILED, mmap(mem.p + hole, PAGE, PROT_READ,
+				   MAP_SHARED | MAP_FIXED, fd, 0));
+	close(fd);
+	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+	/* Nobody would read the event any more. */
+	EXPECT_EQ(0, madvise(mem.p, PAGE, MADV_DONTNEED));
+	EXPECT_EQ(0, touch(mem.p));
+	EXPECT_EQ(0, memcmp(mem.p + PAGE, m.p + PAGE, 15 * PAGE));
+	EXPECT_EQ(0, memcmp(mem.p + length - 16 * PAGE,
+			    m.p + length - 16 * PAGE, 16 * PAGE));
+	mram_restore_lazy_close(l);
+	mram_image_close(self->img);
+	memory_free(&mem);
+	model_free(&m);
 }
 
 TEST_F_TIMEOUT(fail, touched_page_waits, 60)
@@ -241,6 +347,7 @@ TEST_F_TIMEOUT(fail, twice, 60)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
 						    .flags = MRAM_LAZY_PAUSED);
+	struct mram_restore_lazy_stats st = { .size = sizeof(st) };
 	struct mram_restore_lazy *l, *second;
 
 	l = started(&self->img, &self->m, self->mem.p, &o);
@@ -255,8 +362,10 @@ TEST_F_TIMEOUT(fail, twice, 60)
 	ASSERT_FAILS(-EBUSY, "being restored already",
 		     mram_restore_lazy_start(second, &error));
 	mram_restore_lazy_close(second);
-	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+	ASSERT_OK(mram_restore_lazy_finish(l, &st, &error));
 	EXPECT_EQ(-1, differing_page(&self->m, self->mem.p));
+	EXPECT_EQ(PAGES, st.read);
+	EXPECT_EQ(0, st.existed);
 	mram_restore_lazy_close(l);
 	mram_image_close(self->img);
 	/* Now it is free again. */

@@ -32,6 +32,7 @@ enum job {
 	JOB_TOUCH,	/* some of it from several threads, then all */
 	JOB_DISCARD,	/* now and then some of it is given back */
 	JOB_WAIT,	/* reads page after page until it is killed */
+	JOB_WRITTEN,	/* the same, and has written to it before */
 };
 
 struct hello {
@@ -85,7 +86,9 @@ static uint64_t discard_some(const struct model *m, struct memory *mem,
 		memory_discard(mem, first, unit);
 		for (k = first; k < first + unit; k++) {
 			gone[k] = true;
-			wrong += !page_is_zero(mem->p + k * PAGE, PAGE);
+			/* A look brings zeros, before old content could come. */
+			if (i % 2)
+				wrong += !page_is_zero(mem->p + k * PAGE, PAGE);
 		}
 		k = random_below(PAGES);
 		if (!gone[k])
@@ -133,6 +136,9 @@ static void other(int sock, const struct model *m, int kind, enum job job)
 	char go;
 	int fd;
 
+	if (job == JOB_WRITTEN)
+		mem.p[7 * PAGE] = 1;
+
 	fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) ||
 	    ioctl(fd, UFFDIO_REGISTER, &r))
@@ -150,6 +156,7 @@ static void other(int sock, const struct model *m, int kind, enum job job)
 		wrong = discard_some(m, &mem, kind == MEMORY_HUGE ? 512 : 1);
 		break;
 	case JOB_WAIT:
+	case JOB_WRITTEN:
 		for (i = 0; ; i++) {
 			touch(mem.p + i % PAGES * PAGE);
 			usleep(1000);
@@ -333,6 +340,23 @@ TEST_F_TIMEOUT(process, address_is_wrong, 60)
 	EXPECT_EQ(SIGKILL, end(self));
 }
 
+/* What was there before stays, which is wrong: that must not go unnoticed. */
+TEST_F_TIMEOUT(process, has_written_to_its_memory, 60)
+{
+	struct mram_restore_lazy_stats st = { .size = sizeof(st) };
+
+	model_free(&self->m);
+	self->m = model_make(PATTERN_FULL, LENGTH);
+	begin(_metadata, self, MEMORY_PRIVATE, JOB_WRITTEN);
+	ASSERT_OK(start(self, MEMORY_PRIVATE, self->addr, NULL));
+	ASSERT_FAILS(-EEXIST, "page 7 was in memory already",
+		     mram_restore_lazy_finish(self->l, &st, &error));
+	EXPECT_EQ(1, st.existed);
+	EXPECT_EQ(PAGES - 1, st.read);
+	ASSERT_EQ(0, kill(self->pid, SIGKILL));
+	EXPECT_EQ(SIGKILL, end(self));
+}
+
 /* Not the process, but whoever restores it, gives up. */
 TEST_F_TIMEOUT(process, waits_when_it_is_given_up, 60)
 {
@@ -352,7 +376,8 @@ TEST_F_TIMEOUT(process, waits_when_it_is_given_up, 60)
 	mram_restore_lazy_close(l);
 	mram_image_close(img);
 	/* Another one takes over: what was placed is found. */
-	ASSERT_OK(start(self, MEMORY_PRIVATE, self->addr, NULL));
+	o.flags = MRAM_LAZY_TAKE_OVER;
+	ASSERT_OK(start(self, MEMORY_PRIVATE, self->addr, &o));
 	ASSERT_OK(mram_restore_lazy_finish(self->l, &st, &error));
 	EXPECT_LT(0, st.existed);
 	EXPECT_EQ(self->m.set, st.read + st.existed);

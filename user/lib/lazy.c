@@ -31,7 +31,8 @@ static int get_opts(struct mram_restore_lazy *l,
 	ret = opts_get(o, sizeof(*o), opts, "restore", err);
 	if (ret)
 		return ret;
-	if (o->flags & ~(MRAM_LAZY_PAUSED | MRAM_LAZY_WAIT) || o->reserved)
+	if (o->flags & ~(MRAM_LAZY_PAUSED | MRAM_LAZY_WAIT |
+			 MRAM_LAZY_TAKE_OVER) || o->reserved)
 		return mram_err(err, -EOPNOTSUPP,
 				"restore: unknown flags %#x", o->flags);
 	if (o->fault_threads > MAX_THREADS || o->stream_threads > MAX_THREADS)
@@ -165,6 +166,8 @@ void mram_restore_lazy_resume(struct mram_restore_lazy *l)
 		memset(&l->error, 0, sizeof(l->error));
 	pthread_mutex_unlock(&l->lock);
 	lazy_rewind(l);
+	/* Who waits for a page that could not be read. */
+	lazy_wake_all(l);
 }
 
 void mram_restore_lazy_cancel(struct mram_restore_lazy *l)
@@ -173,6 +176,7 @@ void mram_restore_lazy_cancel(struct mram_restore_lazy *l)
 	__atomic_store_n(&l->canceled, true, __ATOMIC_RELAXED);
 	pthread_cond_broadcast(&l->done);
 	pthread_mutex_unlock(&l->lock);
+	lazy_wake_all(l);
 }
 
 void mram_restore_lazy_stats(struct mram_restore_lazy *l,
@@ -219,9 +223,12 @@ static int state(const struct mram_restore_lazy *l, struct mram_error *err)
 	const struct mram_error *e = NULL;
 
 	if (!lazy_get(&l->counts.left)) {
-		if (!l->lost.code)
+		if (l->lost.code)
+			e = &l->lost;
+		else if (!lazy_get(&l->counts.failed))
 			return 0;
-		e = &l->lost;
+		else if (l->canceled)
+			return mram_err(err, -ECANCELED, "restore: canceled");
 	} else if (l->canceled) {
 		return mram_err(err, -ECANCELED, "restore: canceled");
 	} else if (l->error.code) {
@@ -312,31 +319,39 @@ int mram_restore_lazy_finish(struct mram_restore_lazy *l,
  * Not all is there. What is missing would be zero as soon as nobody serves it
  * any more: nobody may see that.
  */
-static void break_off(struct mram_restore_lazy *l)
+static bool break_off(struct mram_restore_lazy *l)
 {
+	bool safe;
+
 	/* Nothing is placed any more, and what happens is still heard of. */
 	lazy_stop_streaming(l);
-	lazy_forbid(l);
+	safe = lazy_forbid(l);
 	lazy_stop(l);
 	/* Another process' memory stays registered: who waits goes on waiting. */
-	lazy_unmap(l, true);
+	if (safe)
+		lazy_unmap(l, true);
+	else
+		lazy_message(l, "memory that is missing cannot be made inaccessible: whoever touches it waits for ever");
 	drop_cache(l);
+	return safe;
 }
 
 void mram_restore_lazy_close(struct mram_restore_lazy *l)
 {
+	bool safe = true;
 	size_t i;
 
 	if (!l)
 		return;
 	if (l->started && !l->finished) {
 		if (lazy_get(&l->counts.left))
-			break_off(l);
+			safe = break_off(l);
 		else
 			let_go(l);
 	}
+	/* Closing one is letting go of its memory. */
 	for (i = 0; i < l->nr_fds; i++)
-		if (l->fds[i].own)
+		if (l->fds[i].own && safe)
 			close(l->fds[i].fd);
 	for (i = 0; i < l->nr_blocks; i++)
 		lazy_block_free(&l->blocks[i]);

@@ -44,7 +44,7 @@
  * faults, and may have huge pages.
  */
 #define LAZY_GAP	(2ull << 20)
-#define LAZY_MAX_PARTS	4096
+#define LAZY_MAX_PARTS	512
 
 /* Read along between pages that are wanted, in bytes. */
 #define LAZY_BRIDGE	(32u << 10)
@@ -53,12 +53,10 @@
  * struct lazy_fd - a userfaultfd
  * @own: made by us, for memory of this process
  * @features: that are on
- * @dead: not to be asked any more
  */
 struct lazy_fd {
 	int fd;
 	bool own;
-	bool dead;
 	uint64_t features;
 };
 
@@ -67,7 +65,8 @@ struct lazy_fd {
  * @addr: of unit @first
  * @units: how many
  *
- * One a block, until the guest's memory is unmapped or moved in parts.
+ * Parts of a block that the image does not hold are in none, see LAZY_GAP, nor
+ * is what the guest has unmapped.
  */
 struct lazy_segment {
 	uint64_t addr;
@@ -94,7 +93,9 @@ struct lazy_segment {
  * @placed: by units, atomic: see above
  * @wanted: by units, what the working set names; or NULL
  * @touched: by units, what was recorded; or NULL. Under record.lock.
- * @segment: @nr_segments of them, under @place
+ * @segment: @nr_segments of them, in the order of their units, under @place:
+ *           what is registered with the userfaultfd, and nothing else
+ * @registered: whether anything ever was
  */
 struct lazy_block {
 	int index;
@@ -116,6 +117,7 @@ struct lazy_block {
 	uint64_t *touched;
 	struct lazy_segment *segment;
 	size_t nr_segments;
+	bool registered;
 };
 
 /* What is counted, in pages of the system's size; atomic, relaxed. */
@@ -172,7 +174,7 @@ struct lazy_worker;
  * @done: callers wait for it
  * @error: the first, if @error.code; streaming has stopped then
  * @gone: the process whose memory it is has ended
- * @lost: the first page that was touched and could not be read
+ * @lost: the first page that will never be right
  * @paused, @canceled, @stopping: what was asked for
  * @next_phase: 0: what the working set names, 1: the rest, 2: nothing left
  * @next_block, @next_unit: where streaming goes on
@@ -228,14 +230,11 @@ struct mram_restore_lazy {
 	bool finished;
 };
 
-/* Units whose waiters are to be woken later. */
+/* Units of a block whose waiters are to be woken later, if there are any. */
 struct lazy_late {
-	struct lazy_block *b;
 	uint64_t first;
 	uint64_t end;
 };
-
-#define LAZY_MAX_LATE	16
 
 /**
  * struct lazy_worker - a thread
@@ -243,7 +242,9 @@ struct lazy_late {
  * @buffer: of @size bytes, what is read goes there
  * @zero: a huge page of zeros, where there are any
  * @own: bits of the chunk at hand that this thread has claimed
- * @late: @nr_late of them
+ * @late: one a block, in a thread that serves faults
+ * @changing: an event is due: nothing can be placed before it was read
+ * @unknown: where somebody touched memory that is not known, or 0
  * @err: its own
  */
 struct lazy_worker {
@@ -256,8 +257,9 @@ struct lazy_worker {
 	unsigned char *zero;
 	size_t zero_size;
 	uint64_t *own;
-	struct lazy_late late[LAZY_MAX_LATE];
-	unsigned int nr_late;
+	struct lazy_late *late;
+	bool changing;
+	uint64_t unknown;
 	struct mram_error err;
 };
 
@@ -353,6 +355,15 @@ struct lazy_block *lazy_block_find(struct mram_restore_lazy *l,
 				   const struct lazy_fd *f, uint64_t addr,
 				   uint64_t *unit);
 
+/** lazy_block_cut_tail - units from @first to @end are in no segment any more */
+int lazy_block_cut_tail(struct lazy_block *b, uint64_t first, uint64_t end);
+
+/** lazy_block_sort - put the segments in order, drop empty ones */
+void lazy_block_sort(struct lazy_block *b);
+
+/** lazy_wake_all - whoever waits, for whatever, tries again */
+void lazy_wake_all(struct mram_restore_lazy *l);
+
 /**
  * lazy_block_where - the address of a unit
  * @units: takes how many from there on lie together
@@ -370,8 +381,12 @@ int lazy_map(struct mram_restore_lazy *l, struct mram_error *err);
 /** lazy_unmap - unregister the memory of all blocks, or of this process' */
 void lazy_unmap(struct mram_restore_lazy *l, bool only_own);
 
-/** lazy_forbid - make the parts that are missing inaccessible */
-void lazy_forbid(struct mram_restore_lazy *l);
+/**
+ * lazy_forbid - make the parts that are missing inaccessible
+ *
+ * Return: false if that is not possible everywhere.
+ */
+bool lazy_forbid(struct mram_restore_lazy *l);
 
 /* ----------------------------------------------------------- lazy_claim.c */
 
@@ -484,6 +499,9 @@ void lazy_stop(struct mram_restore_lazy *l);
 
 /** lazy_fail - an error of a thread: tell, and stop streaming */
 void lazy_fail(struct mram_restore_lazy *l, const struct mram_error *err);
+
+/** lazy_lose - an error that no later try mends */
+void lazy_lose(struct mram_restore_lazy *l, const struct mram_error *err);
 
 /** lazy_rewind - streaming has to look at everything once more */
 void lazy_rewind(struct mram_restore_lazy *l);

@@ -55,7 +55,7 @@ static int check(const struct mram_restore_lazy *l,
 	if ((i->page_size | i->pages_offset | system_page) % l->io->align ||
 	    system_page % l->io->mem_align)
 		return mram_err(err, -EINVAL,
-				"block '%s': its pages (%" PRIu64 " bytes each, at offset %" PRIu64 ") do not fit the alignment of %s (%u): copy the image to another file system",
+				"block '%s': its pages (%" PRIu64 " bytes each, at offset %" PRIu64 ") do not fit the alignment of %s (%u): copy the image to where less is asked for, or to the start of a file",
 				i->name, i->page_size, i->pages_offset,
 				l->io->path, l->io->align);
 	return 0;
@@ -290,46 +290,123 @@ uint64_t lazy_block_count(const struct mram_restore_lazy *l,
 
 /* --------------------------------------------------------------- segments */
 
+int lazy_block_cut_tail(struct lazy_block *b, uint64_t first, uint64_t end)
+{
+	struct lazy_segment *grown, *last;
+
+	grown = realloc(b->segment, (b->nr_segments + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	b->segment = grown;
+	last = &b->segment[b->nr_segments - 1];
+	last[1] = (struct lazy_segment){
+		.addr = last->addr + ((end - last->first) << b->unit_shift),
+		.first = end,
+		.units = last->first + last->units - end,
+	};
+	last->units = first - last->first;
+	b->nr_segments++;
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct lazy_segment *x = a, *y = b;
+
+	return (x->first > y->first) - (x->first < y->first);
+}
+
+void lazy_block_sort(struct lazy_block *b)
+{
+	size_t i, nr = 0;
+
+	for (i = 0; i < b->nr_segments; i++)
+		if (b->segment[i].units)
+			b->segment[nr++] = b->segment[i];
+	b->nr_segments = nr;
+	qsort(b->segment, nr, sizeof(*b->segment), compare);
+}
+
+/* The first segment that ends behind a unit, or the number of them. */
+static size_t segment_of(const struct lazy_block *b, uint64_t unit)
+{
+	size_t low = 0, high = b->nr_segments, mid;
+
+	while (low < high) {
+		mid = (low + high) / 2;
+		if (b->segment[mid].first + b->segment[mid].units > unit)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return low;
+}
+
+static bool in_segment(const struct lazy_block *b, size_t i, uint64_t addr,
+		       uint64_t *unit)
+{
+	const struct lazy_segment *s = &b->segment[i];
+
+	if (i >= b->nr_segments || addr < s->addr ||
+	    (addr - s->addr) >> b->unit_shift >= s->units)
+		return false;
+	*unit = s->first + ((addr - s->addr) >> b->unit_shift);
+	return true;
+}
+
+static bool find_unit(const struct lazy_block *b, uint64_t addr, uint64_t *unit)
+{
+	size_t i;
+
+	/* Nearly always it is where it was at the beginning. */
+	if (addr >= b->addr && addr - b->addr < b->length &&
+	    in_segment(b, segment_of(b, (addr - b->addr) >> b->unit_shift),
+		       addr, unit))
+		return true;
+	for (i = 0; i < b->nr_segments; i++)
+		if (in_segment(b, i, addr, unit))
+			return true;
+	return false;
+}
+
 struct lazy_block *lazy_block_find(struct mram_restore_lazy *l,
 				   const struct lazy_fd *f, uint64_t addr,
 				   uint64_t *unit)
 {
-	size_t i, k;
+	size_t i;
 
-	for (i = 0; i < l->nr_blocks; i++) {
-		struct lazy_block *b = &l->blocks[i];
-
-		if (&l->fds[b->fd] != f)
-			continue;
-		for (k = 0; k < b->nr_segments; k++) {
-			const struct lazy_segment *s = &b->segment[k];
-
-			if (addr < s->addr ||
-			    (addr - s->addr) >> b->unit_shift >= s->units)
-				continue;
-			*unit = s->first + ((addr - s->addr) >> b->unit_shift);
-			return b;
-		}
-	}
+	for (i = 0; i < l->nr_blocks; i++)
+		if (&l->fds[l->blocks[i].fd] == f &&
+		    find_unit(&l->blocks[i], addr, unit))
+			return &l->blocks[i];
 	return NULL;
 }
 
 uint64_t lazy_block_where(const struct lazy_block *b, uint64_t unit,
 			  uint64_t *units)
 {
-	uint64_t next = b->units;
-	size_t k;
+	size_t i = segment_of(b, unit);
+	const struct lazy_segment *s = &b->segment[i];
 
-	for (k = 0; k < b->nr_segments; k++) {
-		const struct lazy_segment *s = &b->segment[k];
-
-		if (unit >= s->first && unit - s->first < s->units) {
-			*units = s->first + s->units - unit;
-			return s->addr + ((unit - s->first) << b->unit_shift);
-		}
-		if (s->first > unit && s->first < next)
-			next = s->first;
+	if (i == b->nr_segments || s->first > unit) {
+		*units = (i == b->nr_segments ? b->units : s->first) - unit;
+		return 0;
 	}
-	*units = next - unit;
-	return 0;
+	*units = s->first + s->units - unit;
+	return s->addr + ((unit - s->first) << b->unit_shift);
+}
+
+void lazy_wake_all(struct mram_restore_lazy *l)
+{
+	size_t i, k;
+
+	pthread_rwlock_rdlock(&l->place);
+	for (i = 0; i < l->nr_blocks; i++) {
+		const struct lazy_block *b = &l->blocks[i];
+
+		for (k = 0; k < b->nr_segments; k++)
+			lazy_uffd_wake(l->fds[b->fd].fd, b->segment[k].addr,
+				       b->segment[k].units << b->unit_shift);
+	}
+	pthread_rwlock_unlock(&l->place);
 }

@@ -3,12 +3,14 @@
  * What happens to memory while it is restored: parts of it are discarded,
  * unmapped or moved. See lazy.h for why nothing is placed meanwhile.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <linux/userfaultfd.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "bitmap.h"
+#include "error.h"
 #include "lazy.h"
 
 void lazy_discard(struct mram_restore_lazy *l, struct lazy_block *b,
@@ -39,6 +41,7 @@ void lazy_keep(struct mram_restore_lazy *l, struct lazy_block *b,
 	       uint64_t unit)
 {
 	uint64_t bit = UINT64_C(1) << unit % BITS_PER_WORD, set;
+	struct mram_error err;
 
 	bitmap_or(&b->claimed[unit / BITS_PER_WORD], bit);
 	if (__atomic_fetch_or(&b->placed[unit / BITS_PER_WORD], bit,
@@ -46,6 +49,12 @@ void lazy_keep(struct mram_restore_lazy *l, struct lazy_block *b,
 		return;
 	set = lazy_block_count(l, b, unit, unit + 1, NULL);
 	lazy_add(&l->counts.existed, set);
+	if (!(l->opts.flags & MRAM_LAZY_TAKE_OVER)) {
+		mram_err(&err, -EEXIST,
+			 "block '%s': page %" PRIu64 " was in memory already: nobody knows what it holds",
+			 b->name, unit << b->unit_shift >> b->page_shift);
+		lazy_lose(l, &err);
+	}
 	lazy_dealt_with(l, set);
 }
 
@@ -120,6 +129,7 @@ static void cut(struct mram_restore_lazy *l, struct lazy_block *b,
 		if (!to || !add_segment(b, to + (addr - start), unit, units))
 			lazy_discard(l, b, unit, unit + units);
 	}
+	lazy_block_sort(b);
 }
 
 void lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,

@@ -52,51 +52,65 @@ static void widen(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit,
 }
 
 /*
- * Nobody may see anything else in place of a page that cannot be read: who
- * touches it gets SIGBUS, or goes on waiting.
- */
-static void lose(struct lazy_worker *w, struct lazy_chunk *c, bool tell)
-{
-	struct mram_restore_lazy *l = w->l;
-	bool poison = !(l->opts.flags & MRAM_LAZY_WAIT) &&
-		      lazy_uffd_can_poison(&l->fds[c->b->fd]);
-
-	if (poison && tell) {
-		pthread_mutex_lock(&l->lock);
-		if (!l->lost.code)
-			l->lost = w->err;
-		pthread_mutex_unlock(&l->lock);
-	}
-	if (!poison || lazy_place(w, c, LAZY_POISON))
-		lazy_give_back(w, c, false);
-}
-
-/*
  * An event has to be read before anything can be placed. Faults come out of a
  * userfaultfd before events, so who waits is woken when it is empty.
  */
+static void wake_later(struct lazy_worker *w, const struct lazy_block *b,
+		       uint64_t first, uint64_t end)
+{
+	struct lazy_late *late = &w->late[b - w->l->blocks];
+
+	if (late->first == late->end)
+		*late = (struct lazy_late){ first, end };
+	if (first < late->first)
+		late->first = first;
+	if (end > late->end)
+		late->end = end;
+	w->changing = true;
+}
+
 static void later(struct lazy_worker *w, const struct lazy_chunk *c)
 {
-	bool full = w->nr_late == LAZY_MAX_LATE;
-
-	lazy_give_back(w, c, full);
-	if (!full)
-		w->late[w->nr_late++] = (struct lazy_late){ c->b, c->first,
-							    c->end };
+	lazy_give_back(w, c, false);
+	wake_later(w, c->b, c->first, c->end);
 	lazy_rewind(w->l);
 }
 
 static void wake_late(struct lazy_worker *w)
 {
-	unsigned int i;
+	size_t i;
 
-	if (!w->nr_late)
+	if (!w->changing)
 		return;
 	pthread_rwlock_rdlock(&w->l->place);
-	for (i = 0; i < w->nr_late; i++)
-		lazy_wake(w->l, w->late[i].b, w->late[i].first, w->late[i].end);
+	for (i = 0; i < w->l->nr_blocks; i++) {
+		lazy_wake(w->l, &w->l->blocks[i], w->late[i].first,
+			  w->late[i].end);
+		w->late[i].first = w->late[i].end = 0;
+	}
 	pthread_rwlock_unlock(&w->l->place);
-	w->nr_late = 0;
+	w->changing = false;
+}
+
+/*
+ * Nobody may see anything else in place of a page that cannot be read: who
+ * touches it gets SIGBUS, or goes on waiting.
+ */
+static void lose(struct lazy_worker *w, struct lazy_chunk *c,
+		 const struct mram_error *why)
+{
+	struct mram_restore_lazy *l = w->l;
+	int ret = -EOPNOTSUPP;
+
+	if (!(l->opts.flags & MRAM_LAZY_WAIT) &&
+	    lazy_uffd_can_poison(&l->fds[c->b->fd]))
+		ret = lazy_place(w, c, LAZY_POISON);
+	if (ret == -EAGAIN)
+		later(w, c);
+	else if (ret)
+		lazy_give_back(w, c, false);
+	if (!ret && why)
+		lazy_lose(l, why);
 }
 
 /*
@@ -106,7 +120,7 @@ static void wake_late(struct lazy_worker *w)
 static void fill_singly(struct lazy_worker *w, const struct lazy_chunk *all,
 			uint64_t touched)
 {
-	struct mram_error first = { 0 };
+	struct mram_error first = { 0 }, why;
 	uint64_t unit, own;
 	struct lazy_chunk c;
 	int ret;
@@ -124,10 +138,11 @@ static void fill_singly(struct lazy_worker *w, const struct lazy_chunk *all,
 			later(w, &c);
 		if (!ret || ret == -EAGAIN)
 			continue;
+		why = w->err;
 		if (!first.code)
-			first = w->err;
+			first = why;
 		if (unit == touched)
-			lose(w, &c, true);
+			lose(w, &c, &why);
 		else
 			lazy_give_back(w, &c, true);
 	}
@@ -177,6 +192,10 @@ static void serve(struct lazy_worker *w, const struct fault *f)
 	bool present = is_set(b->present, f->unit);
 
 	lazy_add(&l->counts.faults, 1);
+	if (w->changing) {
+		wake_later(w, b, f->unit, f->unit + 1);
+		return;
+	}
 	c.first = f->unit;
 	c.end = f->unit + 1;
 	if (is_set(b->placed, f->unit)) {
@@ -190,7 +209,7 @@ static void serve(struct lazy_worker *w, const struct fault *f)
 		return;
 	}
 	if (present && __atomic_load_n(&l->canceled, __ATOMIC_RELAXED)) {
-		lose(w, &c, false);
+		lose(w, &c, NULL);
 		return;
 	}
 	widen(w, &c, f->unit, present);
@@ -241,10 +260,30 @@ static unsigned int take_messages(struct lazy_worker *w, struct lazy_fd *fd,
 		if (f->b)
 			nr_faults++;
 		else
-			lazy_message(w->l, "a fault at 0x%" PRIx64 ", where no block is",
-				     addr);
+			w->unknown = addr;
 	}
 	return nr_faults;
+}
+
+/* The event that memory was moved comes after the faults where it is now. */
+static void look_again(struct lazy_worker *w, const struct lazy_fd *fd)
+{
+	struct mram_restore_lazy *l = w->l;
+	struct lazy_block *b;
+	uint64_t unit;
+
+	pthread_rwlock_rdlock(&l->place);
+	b = lazy_block_find(l, fd, w->unknown, &unit);
+	if (b)
+		lazy_wake(l, b, unit, unit + 1);
+	pthread_rwlock_unlock(&l->place);
+	if (!b) {
+		mram_err(&w->err, -EFAULT,
+			 "restore: memory at 0x%" PRIx64 " was touched, which is registered but of no block",
+			 w->unknown);
+		lazy_fail(l, &w->err);
+	}
+	w->unknown = 0;
 }
 
 /* Return false when there is nothing to be had from it any more. */
@@ -272,8 +311,10 @@ static bool serve_fd(struct lazy_worker *w, struct lazy_fd *fd)
 				serve_minor(w, &faults[i]);
 			else
 				serve(w, &faults[i]);
-	} while (got > 0);
+	} while (got > 0 && !__atomic_load_n(&l->hurry, __ATOMIC_RELAXED));
 	wake_late(w);
+	if (w->unknown)
+		look_again(w, fd);
 	return code == EAGAIN || code == EINTR;
 }
 

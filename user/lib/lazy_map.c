@@ -136,6 +136,21 @@ static int empty(struct lazy_block *b, struct mram_error *err)
 
 /* ------------------------------------------------------------ registering */
 
+/* What cannot be left out is only more work. */
+static void leave_out_one(struct mram_restore_lazy *l, struct lazy_block *b,
+			  uint64_t start, uint64_t stop)
+{
+	uint64_t first = (start - b->addr) >> b->unit_shift;
+	uint64_t end = (stop - b->addr) >> b->unit_shift;
+
+	if (lazy_block_cut_tail(b, first, end))
+		return;
+	lazy_uffd_unregister(l->fds[b->fd].fd, start, stop - start);
+	/* Not to be filled along with what is around it. */
+	bitmap_or_range(b->claimed, first, end);
+	bitmap_or_range(b->placed, first, end);
+}
+
 /*
  * Memory that the image does not hold needs nobody's care, if there is enough
  * of it in one place: it is zero by itself. A huge page does no harm if it
@@ -160,14 +175,8 @@ static size_t leave_out(struct mram_restore_lazy *l, struct lazy_block *b,
 				      stop - start < b->length))
 			continue;
 		nr++;
-		if (count_only)
-			continue;
-		lazy_uffd_unregister(l->fds[b->fd].fd, start, stop - start);
-		/* Not to be filled along with what is around it. */
-		start = (start - b->addr) >> b->unit_shift;
-		stop = (stop - b->addr) >> b->unit_shift;
-		bitmap_or_range(b->claimed, start, stop);
-		bitmap_or_range(b->placed, start, stop);
+		if (!count_only)
+			leave_out_one(l, b, start, stop);
 	}
 	return nr;
 }
@@ -180,6 +189,7 @@ static void leave_out_gaps(struct mram_restore_lazy *l, struct lazy_block *b)
 	while (leave_out(l, b, gap, true) > LAZY_MAX_PARTS)
 		gap *= 2;
 	leave_out(l, b, gap, false);
+	lazy_block_sort(b);
 }
 
 int lazy_map(struct mram_restore_lazy *l, struct mram_error *err)
@@ -209,6 +219,7 @@ int lazy_map(struct mram_restore_lazy *l, struct mram_error *err)
 			if (ret)
 				return err_register(b, ret, err);
 		}
+		b->registered = true;
 		leave_out_gaps(l, b);
 	}
 	return 0;
@@ -219,10 +230,9 @@ int lazy_map(struct mram_restore_lazy *l, struct mram_error *err)
 /*
  * A thread that was just discarding memory may still wait for its event to be
  * read, or be about to. As long as there is one, nothing can be placed, and that
- * is looked at before all else.
+ * is looked at before all else: an empty range is enough to ask.
  */
-static void read_last_events(const struct lazy_fd *f, uint64_t addr,
-			     uint64_t page)
+static void read_last_events(const struct lazy_fd *f)
 {
 	struct uffd_msg msg;
 
@@ -230,7 +240,7 @@ static void read_last_events(const struct lazy_fd *f, uint64_t addr,
 		while (read(f->fd, &msg, sizeof(msg)) > 0)
 			if (msg.event == UFFD_EVENT_FORK)
 				close((int)msg.arg.fork.ufd);
-		if (lazy_uffd_zero(f->fd, addr, page) != -EAGAIN)
+		if (lazy_uffd_zero(f->fd, 0, 0) != -EAGAIN)
 			return;
 		usleep(100);
 	}
@@ -243,16 +253,15 @@ void lazy_unmap(struct mram_restore_lazy *l, bool only_own)
 	for (i = 0; i < l->nr_blocks; i++) {
 		const struct lazy_block *b = &l->blocks[i];
 
-		if (only_own && !l->fds[b->fd].own)
+		/* Kernels before 6.17 would take it away from others. */
+		if (!b->registered || (only_own && !l->fds[b->fd].own))
 			continue;
 		for (k = 0; k < b->nr_segments; k++)
-			if (b->segment[k].units)
-				lazy_uffd_unregister(l->fds[b->fd].fd,
-						     b->segment[k].addr,
-						     b->segment[k].units <<
-						     b->unit_shift);
-		read_last_events(&l->fds[b->fd], b->addr,
-				 UINT64_C(1) << l->page_shift);
+			lazy_uffd_unregister(l->fds[b->fd].fd,
+					     b->segment[k].addr,
+					     b->segment[k].units <<
+					     b->unit_shift);
+		read_last_events(&l->fds[b->fd]);
 	}
 }
 
@@ -262,8 +271,9 @@ static bool missing(const struct lazy_block *b, uint64_t unit)
 	       !(bitmap_read(&b->placed[unit / 64]) >> unit % 64 & 1);
 }
 
-void lazy_forbid(struct mram_restore_lazy *l)
+bool lazy_forbid(struct mram_restore_lazy *l)
 {
+	bool done = true;
 	size_t i, k;
 
 	pthread_rwlock_rdlock(&l->place);
@@ -280,12 +290,13 @@ void lazy_forbid(struct mram_restore_lazy *l)
 				first++;
 			while (first < end && !missing(b, end - 1))
 				end--;
-			if (first < end)
-				mprotect((void *)(uintptr_t)(s->addr +
-					 ((first - s->first) << b->unit_shift)),
-					 (end - first) << b->unit_shift,
-					 PROT_NONE);
+			if (first < end &&
+			    mprotect((void *)(uintptr_t)(s->addr +
+				     ((first - s->first) << b->unit_shift)),
+				     (end - first) << b->unit_shift, PROT_NONE))
+				done = false;
 		}
 	}
 	pthread_rwlock_unlock(&l->place);
+	return done;
 }

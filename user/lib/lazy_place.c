@@ -156,13 +156,13 @@ static bool try_again(struct lazy_worker *w, unsigned int tries)
 {
 	if (__atomic_load_n(&w->l->hurry, __ATOMIC_RELAXED))
 		return false;
-	if (tries < QUICK_TRIES) {
+	if (!w->stream)
+		return false;
+	if (tries < QUICK_TRIES)
 		sched_yield();
-		return true;
-	}
-	if (w->stream)
+	else
 		usleep(200);
-	return w->stream;
+	return true;
 }
 
 int lazy_place(struct lazy_worker *w, const struct lazy_chunk *c,
@@ -174,8 +174,6 @@ int lazy_place(struct lazy_worker *w, const struct lazy_chunk *c,
 	int ret;
 
 	while (at < c->end) {
-		if (w->stream)
-			lazy_yield(w->l);
 		pthread_rwlock_rdlock(&w->l->place);
 		ret = place_piece(w, c, &at, most, how);
 		pthread_rwlock_unlock(&w->l->place);

@@ -40,14 +40,25 @@ void lazy_fail(struct mram_restore_lazy *l, const struct mram_error *err)
 	pthread_mutex_lock(&l->lock);
 	/* At the very end nobody wants to know any more. */
 	known = l->gone || l->stopping;
+	pthread_mutex_unlock(&l->lock);
+	/* Before a call returns it. */
+	if (l->opts.error && !known)
+		l->opts.error(l->opts.data, err);
+	pthread_mutex_lock(&l->lock);
 	if (!l->error.code)
 		l->error = *err;
 	if (err->code == -ESRCH)
 		l->gone = true;
 	pthread_cond_broadcast(&l->done);
 	pthread_mutex_unlock(&l->lock);
-	if (l->opts.error && !known)
-		l->opts.error(l->opts.data, err);
+}
+
+void lazy_lose(struct mram_restore_lazy *l, const struct mram_error *err)
+{
+	pthread_mutex_lock(&l->lock);
+	if (!l->lost.code)
+		l->lost = *err;
+	pthread_mutex_unlock(&l->lock);
 }
 
 void lazy_rewind(struct mram_restore_lazy *l)
@@ -86,6 +97,7 @@ static void free_worker(struct lazy_worker *w)
 	if (w->zero)
 		munmap(w->zero, w->zero_size);
 	free(w->own);
+	free(w->late);
 }
 
 static int prepare(struct mram_restore_lazy *l, struct lazy_worker *w)
@@ -104,10 +116,11 @@ static int prepare(struct mram_restore_lazy *l, struct lazy_worker *w)
 	}
 	w->size = size;
 	w->buffer = map_buffer(size, PROT_READ | PROT_WRITE);
+	w->late = calloc(l->nr_blocks, sizeof(*w->late));
 	w->own = calloc(bitmap_words(size / page) + 1, sizeof(*w->own));
 	if (w->zero_size)
 		w->zero = map_buffer(w->zero_size, PROT_READ);
-	return w->buffer && w->own && (!w->zero_size || w->zero) ? 0 : -ENOMEM;
+	return w->buffer && w->own && w->late && (!w->zero_size || w->zero) ? 0 : -ENOMEM;
 }
 
 static int start_worker(struct mram_restore_lazy *l, struct lazy_worker *w)

@@ -27,8 +27,9 @@
  * and at last a u64, the checksum of everything before. Checksums are FNV-1a of
  * 64 bits. Runs are whole pages of the system that wrote them.
  *
- * What it names is only read earlier, so nothing can go wrong with a file that
- * is out of date, or of bad will; all the same it must be of this very image.
+ * A page is named at most once. What is named is only read earlier, so nothing
+ * can go wrong with a file that is out of date, or of bad will; all the same it
+ * must be of this very image.
  */
 #include <endian.h>
 #include <errno.h>
@@ -233,8 +234,9 @@ int lazy_record_write(struct mram_restore_lazy *l, struct mram_error *err)
 	if (!file)
 		return -ENOMEM;
 	/* Whoever reads it sees all of one or all of another. */
-	fd = asprintf(&tmp, "%s.XXXXXX", l->record.path) < 0 ? -1 :
-	     mkostemp(tmp, O_CLOEXEC);
+	if (asprintf(&tmp, "%s.XXXXXX", l->record.path) < 0)
+		tmp = NULL;
+	fd = tmp ? mkostemp(tmp, O_CLOEXEC) : -1;
 	ret = fd < 0 ? -errno : write_all(fd, file, size);
 	if (fd >= 0) {
 		close(fd);
@@ -328,13 +330,16 @@ static const char *take_run(struct mram_restore_lazy *l, const unsigned char *p)
 	first = offset >> b->unit_shift;
 	end = ((offset + length - 1) >> b->unit_shift) + 1;
 	bitmap_or_range(b->wanted, first, end);
+	/* What is brought in for it nobody will be seen to touch. */
+	lazy_record_touch(l, b, first, end);
 	return NULL;
 }
 
 static const char *take_file(struct mram_restore_lazy *l,
 			     const unsigned char *file, size_t size)
 {
-	uint64_t runs = get64(file + 24), i;
+	uint64_t runs = get64(file + 24), room = 0, i;
+	uint32_t n;
 	const char *why = NULL;
 	unsigned char *head;
 	size_t head_size;
@@ -350,14 +355,24 @@ static const char *take_file(struct mram_restore_lazy *l,
 	if (!head)
 		return "out of memory";
 	same = size >= head_size + SUM_SIZE && !memcmp(file, head, head_size);
+	for (n = 0; same && n < get32(head + 12); n++)
+		room += get64(head + HEAD_SIZE + n * BLOCK_SIZE);
 	free(head);
 	if (!same)
 		return "it is of another image";
 	if (runs > (size - head_size - SUM_SIZE) / RUN_SIZE ||
 	    runs * RUN_SIZE != size - head_size - SUM_SIZE)
 		return "its length does not fit what it says";
-	for (i = 0; i < runs && !why; i++)
-		why = take_run(l, file + head_size + i * RUN_SIZE);
+	for (i = 0; i < runs && !why; i++) {
+		const unsigned char *run = file + head_size + i * RUN_SIZE;
+
+		/* No page is named twice: that is what bounds the work. */
+		if (get64(run + 16) > room)
+			why = "it names more than there is";
+		else
+			why = take_run(l, run);
+		room -= get64(run + 16);
+	}
 	return why;
 }
 
@@ -397,9 +412,14 @@ void lazy_set_read(struct mram_restore_lazy *l)
 		return;
 	}
 	for (i = 0; i < l->nr_blocks; i++) {
-		free(l->blocks[i].wanted);
-		l->blocks[i].wanted = NULL;
+		struct lazy_block *b = &l->blocks[i];
+
+		free(b->wanted);
+		b->wanted = NULL;
+		if (b->touched)
+			memset(b->touched, 0, bitmap_words(b->units) * 8);
 	}
+	l->record.nr = 0;
 	lazy_message(l, "working set %.200s is not used: %s", l->working_set,
 		     why);
 }
