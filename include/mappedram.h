@@ -998,35 +998,16 @@ int mram_restore_lazy_open(struct mram_restore_lazy **out,
 /**
  * struct mram_restore_lazy_block_opts - more about a block's memory
  * @size: sizeof(struct mram_restore_lazy_block_opts)
- * @flags: MRAM_LAZY_BLOCK_*
+ * @flags: must be 0
  * @page_size: with mram_restore_lazy_add_uffd(): what one page of the memory
  *             has, for memory on hugetlbfs; 0 for the system's page size
- * @fd: with MRAM_LAZY_BLOCK_HAS_FD the file behind shared memory
- * @fd_offset: where in @fd the memory starts, in bytes
  */
 struct mram_restore_lazy_block_opts {
 	size_t size;
 	uint32_t flags;
 	uint32_t reserved;
 	uint64_t page_size;
-	int32_t fd;
-	uint32_t reserved2;
-	uint64_t fd_offset;
 };
-
-/**
- * MRAM_LAZY_BLOCK_HAS_FD - @fd and @fd_offset are given
- *
- * Pages may then be read straight into the file instead of being copied. The
- * file may be closed after mram_restore_lazy_start().
- */
-#define MRAM_LAZY_BLOCK_HAS_FD	(1u << 0)
-/**
- * MRAM_LAZY_BLOCK_MINOR - the userfaultfd is registered for minor faults, too
- *
- * With mram_restore_lazy_add_uffd(); without it @fd is of no use there.
- */
-#define MRAM_LAZY_BLOCK_MINOR	(1u << 1)
 
 /**
  * mram_restore_lazy_add - fill memory of this process from a block

@@ -131,11 +131,11 @@ static int add_block(struct mram_restore_lazy *l, int index, unsigned int fd,
 
 static int get_opts(struct mram_restore_lazy_block_opts *o,
 		    const struct mram_restore_lazy_block_opts *opts,
-		    uint32_t known, struct mram_error *err)
+		    struct mram_error *err)
 {
 	int ret = opts_get(o, sizeof(*o), opts, "restore", err);
 
-	if (!ret && (o->flags & ~known || o->reserved || o->reserved2))
+	if (!ret && (o->flags || o->reserved))
 		ret = mram_err(err, -EOPNOTSUPP,
 			       "restore: unknown flags %#x", o->flags);
 	return ret;
@@ -171,7 +171,10 @@ int mram_restore_lazy_add(struct mram_restore_lazy *l, int index, void *addr,
 	unsigned int fd;
 	int ret;
 
-	ret = get_opts(&o, opts, MRAM_LAZY_BLOCK_HAS_FD, err);
+	ret = get_opts(&o, opts, err);
+	if (!ret && o.page_size)
+		ret = mram_err(err, -EINVAL,
+			       "restore: the page size of memory of this process is found out");
 	if (!ret)
 		ret = take_fd(l, -1, &fd, err);
 	if (!ret)
@@ -189,8 +192,7 @@ int mram_restore_lazy_add_uffd(struct mram_restore_lazy *l, int index,
 	unsigned int fd;
 	int ret;
 
-	ret = get_opts(&o, opts, MRAM_LAZY_BLOCK_HAS_FD | MRAM_LAZY_BLOCK_MINOR,
-		       err);
+	ret = get_opts(&o, opts, err);
 	if (ret)
 		return ret;
 	if (!o.page_size)

@@ -50,13 +50,10 @@ static void open_restore(struct lazy *l, struct mram_image *image)
 static void add(struct lazy *l, struct mram_image *image,
 		const struct region *r)
 {
-	struct mram_restore_lazy_block_opts opts =
-		MRAM_OPTS(mram_restore_lazy_block_opts, .fd = r->fd,
-			  .flags = r->fd < 0 ? 0 : MRAM_LAZY_BLOCK_HAS_FD);
 	struct mram_error err;
 
 	if (mram_restore_lazy_add(l->restore, find_block(image, r), r->addr,
-				  r->length, &opts, &err))
+				  r->length, NULL, &err))
 		die("%s", err.message);
 }
 
