@@ -8,9 +8,8 @@ settings	capabilities and parameters of QEMU's migration
 others	another process, client or migration is in the way
 memory	backends whose memory cannot be seen, or not be followed
 vhost	real vhost-user backends: a disk and a network card
-vfio	a real PCI device behind an IOMMU (selftests/vm/run --iommu)
 
-saving.py says what it needs.
+saving.py says what it needs. save_vfio.py is the same for VFIO.
 """
 
 import mmap
@@ -26,8 +25,6 @@ from machine import PAGE, VERSION, Machine
 from saving import WORK, result, run, run_parts, save
 
 IMAGE = f"{WORK}/refused"
-# pci-testdev, which does nothing that a driver would want
-VFIO_DEVICE = ("0x1b36", "0x0005")
 
 
 def check_refused(machine, done, pattern, settings, name):
@@ -148,34 +145,6 @@ def test_vhost(machine):
     network.close()
 
 
-def take_from_host():
-    """The device's address, when vfio-pci has it."""
-    def says(device, name):
-        with open(f"{devices}/{device}/{name}", encoding="ascii") as f:
-            return f.read().strip()
-
-    devices = "/sys/bus/pci/devices"
-    subprocess.run(["modprobe", "vfio-pci"], check=True)
-    for device in os.listdir(devices):
-        if (says(device, "vendor"), says(device, "device")) == VFIO_DEVICE:
-            for path, word in ((f"{devices}/{device}/driver_override",
-                                "vfio-pci"),
-                               ("/sys/bus/pci/drivers_probe", device)):
-                with open(path, "w", encoding="ascii") as f:
-                    f.write(word)
-            return device
-    return None
-
-
-def test_vfio(_):
-    device = take_from_host()
-    if not device:
-        result(False, "there is a device to hand over")
-        return
-    refused_with("has a vfio-pci", "a device of the host",
-                 "-device", f"vfio-pci,host={device}")
-
-
 if __name__ == "__main__":
     run_parts(settings=test_settings, others=test_others, memory=test_memory,
-              vhost=test_vhost, vfio=test_vfio)
+              vhost=test_vhost)

@@ -25,7 +25,7 @@ OUT = tap.Tap()
 
 
 def result(good, name, *seen):
-    OUT.ok(good, name, "\n".join(str(part) for part in seen))
+    return OUT.ok(good, name, "\n".join(str(part) for part in seen))
 
 
 def run(*args):
