@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the module has to reach, and what it does reach."""
-from results import PAGE, cost, find, standard
+from results import PAGE, case, cost, find, standard
 
 LATENCY = {"slow": 10000, "slow-1ms": 1000000}
 
@@ -100,14 +100,15 @@ def sizes(g, results):
 
 def guests(g, results):
     """A stopped guest: the whole job beside QEMU's own."""
-    stopped = find(results, case="qemu-save", guest="stopped")
+    stopped = find(results, sweep="qemu-save", guest="stopped")
     for r in find(stopped, engine="module"):
-        g.ratio(f"qemu-save, {r['memory']}, {r['target']}: module / qemu-direct",
-                r["cpu_ns"], next((q["cpu_ns"] for q in find(
+        g.ratio(f"{case(r)}, {r['memory']}, {r['target']}:"
+                " module / qemu-direct", r["cpu_ns"],
+                next((q["cpu_ns"] for q in find(
                     stopped, engine="qemu-direct", memory=r["memory"],
-                    target=r["target"])), None), 1 / 15)
-    for r in find(results, case="qemu-save", engine="module"):
-        g.add(f"qemu-save, {r['memory']}, {r['target']}, {r['guest']}: module,"
+                    image=r["image"], target=r["target"])), None), 1 / 15)
+    for r in find(results, sweep="qemu-save", engine="module"):
+        g.add(f"{case(r)}, {r['memory']}, {r['target']}, {r['guest']}: module,"
               " pages in the page cache", r["cached_pages"], 0)
 
 
