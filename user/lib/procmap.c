@@ -25,15 +25,17 @@ static FILE *open_proc(pid_t pid, const char *what)
 static bool parse(const char *line, dev_t dev, ino_t ino, struct procmap *m)
 {
 	unsigned long long start, end, offset, inode;
+	const char *perms = strchr(line, ' ');
 	unsigned int major, minor;
-	char perms[5];
 
-	if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu", &start, &end, perms,
-		   &offset, &major, &minor, &inode) != 7)
+	/* Few are, and taking the rest apart takes long. */
+	if (!perms || perms[2] != 'w' || perms[4] != 's')
+		return false;
+	if (sscanf(line, "%llx-%llx %*s %llx %x:%x %llu", &start, &end,
+		   &offset, &major, &minor, &inode) != 6)
 		return false;
 	*m = (struct procmap){ start, end - start, offset };
-	return perms[1] == 'w' && perms[3] == 's' && inode == ino &&
-	       makedev(major, minor) == dev;
+	return inode == ino && makedev(major, minor) == dev;
 }
 
 int procmap_find(pid_t pid, dev_t dev, ino_t ino, struct procmap **out,
