@@ -243,6 +243,39 @@ TEST_F(map, refused)
 	EXPECT_EQ(1, count_maps(p));
 }
 
+/* Others have taken nearly all mappings that a process may have. */
+TEST_F(map, few_mappings_left)
+{
+	struct mram_map_stats st = { .size = sizeof(st) };
+	unsigned long most = 0, made;
+	unsigned char *p;
+	FILE *f;
+
+	make_image(_metadata, self, 8, 2);
+	f = fopen("/proc/sys/vm/max_map_count", "r");
+	ASSERT_NE(NULL, f);
+	ASSERT_EQ(1, fscanf(f, "%lu", &most));
+	fclose(f);
+	if (most > 200000)
+		SKIP(return, "%lu mappings are too many to make", most);
+	p = mmap(NULL, most * PAGE, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	for (made = 1; made < most; made += 2)
+		if (mprotect(p + made * PAGE, PAGE, PROT_READ))
+			break;
+	ASSERT_LT(made, most);
+	/* Some are left after all. */
+	ASSERT_EQ(0, munmap(p, 300 * PAGE));
+	ASSERT_OK(mram_image_map(self->img, 0, self->clone[0], LENGTH, NULL,
+				 &st, &error));
+	munmap(p, most * PAGE);
+	EXPECT_LT(0, st.private);
+	EXPECT_LT(1, st.maps);
+	EXPECT_EQ(PAGES, st.held + st.zero);
+	check_equal(_metadata, self, self->clone[0]);
+}
+
 /* No room for the last mappings: then nothing of the image is there. */
 TEST_F(map, failure_leaves_nothing)
 {

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -24,8 +25,9 @@
 #include "image.h"
 #include "opts.h"
 
-/* A process may have 65530 by default, and wants some for itself. */
 #define MAPS		16384
+/* What the kernel allows by default. */
+#define MAPS_MAX	65530
 
 /**
  * struct map - a block on its way into memory
@@ -109,7 +111,7 @@ static int zero_pages(const struct map *m, uint64_t first, uint64_t end,
 	while (left) {
 		n = read(m->zero, p, left < MRAM_IO_BOUNCE ? left :
 						     MRAM_IO_BOUNCE);
-		if (n <= 0 && errno != EINTR)
+		if (!n || (n < 0 && errno != EINTR))
 			return mram_err(err, -EIO,
 					"block '%s', offset 0x%" PRIx64 ": %s cannot be read",
 					m->b.name, m->b.pages_offset +
@@ -173,6 +175,37 @@ static int map_all(struct map *m, struct mram_error *err)
 	return 0;
 }
 
+/*
+ * Half of the mappings that the process may still make: others want some, too. At
+ * the limit the kernel does not even replace many by one. Allocates
+ * nothing: it may be scarce.
+ */
+static uint64_t maps_left(void)
+{
+	uint64_t most = MAPS_MAX, used = 0;
+	char text[4096];
+	ssize_t n, i;
+	int fd;
+
+	fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, text, sizeof(text) - 1);
+		if (n > 0) {
+			text[n] = '\0';
+			most = strtoull(text, NULL, 10);
+		}
+		close(fd);
+	}
+	fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		while ((n = read(fd, text, sizeof(text))) > 0)
+			for (i = 0; i < n; i++)
+				used += text[i] == '\n';
+		close(fd);
+	}
+	return most > used + 1 ? (most - used) / 2 : 1;
+}
+
 static int check(const struct map *m, uint64_t length,
 		 const struct mram_map_opts *o, struct mram_error *err)
 {
@@ -213,8 +246,9 @@ static void unmap_all(const struct map *m)
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
 
 	if (mmap(m->addr, m->b.length, PROT_READ | PROT_WRITE, flags, -1, 0) ==
-	    MAP_FAILED)
-		mmap(m->addr, m->b.length, PROT_NONE, flags, -1, 0);
+	    MAP_FAILED &&
+	    mmap(m->addr, m->b.length, PROT_NONE, flags, -1, 0) == MAP_FAILED)
+		mprotect(m->addr, m->b.length, PROT_NONE);
 }
 
 int mram_image_map(struct mram_image *img, int index, void *addr,
@@ -228,7 +262,7 @@ int mram_image_map(struct mram_image *img, int index, void *addr,
 		.shortest = 1,
 		.st.size = sizeof(m.st),
 	};
-	uint64_t start = engine_clock(), limit;
+	uint64_t start = engine_clock(), limit, left;
 	struct mram_map_opts o;
 	int ret;
 
@@ -241,6 +275,9 @@ int mram_image_map(struct mram_image *img, int index, void *addr,
 		ret = mram_image_bitmap(img, index, &m.bitmap, err);
 	if (!ret && m.b.pages) {
 		limit = o.max_maps ? o.max_maps : MAPS;
+		left = maps_left();
+		if (limit > left)
+			limit = left;
 		while (count_mappings(&m, limit) > limit)
 			m.shortest *= 2;
 		m.zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
