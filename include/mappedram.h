@@ -783,8 +783,8 @@ int mram_image_restore(struct mram_image *img, int index, void *addr,
  * struct mram_map_opts - how to map
  * @size: sizeof(struct mram_map_opts)
  * @flags: must be 0
- * @max_maps: make at most so many mappings; 0 for 16384. A process may have
- *            vm.max_map_count of them.
+ * @max_maps: make at most so many mappings; 0 for 16384. Fewer are made when the
+ *            process has not so many left (vm.max_map_count).
  */
 struct mram_map_opts {
 	size_t size;
@@ -879,7 +879,7 @@ struct mram_qemu_restore_opts {
  * @streamed: pages of other blocks, which QEMU was handed with its state
  * @state_bytes: device state
  * @nsec: the whole job
- * @state_nsec: of this, the handing over
+ * @state_nsec: of this, the handing over; 0 if it never came to that
  * @engine: who filled the backends; static
  * @state: what QEMU calls the state that the machine is in
  */
@@ -911,9 +911,9 @@ struct mram_qemu_restore_stats {
  * saved, QEMU was started with -S, or MRAM_QEMU_STOP is given: then it is
  * paused.
  *
- * After an error while memory is filled QEMU waits as before, and the job may be
- * done again. -EREMOTEIO: it did not take the device state and has to be started
- * anew; -ECONNRESET: it has ended for that.
+ * After an error while memory is filled (state_nsec is 0) QEMU waits as before,
+ * and the job may be done again. Later it has to be started anew: -EREMOTEIO when
+ * it did not take the device state, -ECONNRESET when it has ended for that.
  */
 int mram_qemu_restore(struct mram_qemu *q, struct mram_image *img,
 		      const struct mram_qemu_restore_opts *opts,

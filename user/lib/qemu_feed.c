@@ -26,6 +26,8 @@
 #define ROOM		(1u << 20)
 /* How often the caller is asked while QEMU takes nothing. */
 #define SILENCE_MSEC	200
+/* For so long it may take nothing: as for an answer of its monitor. */
+#define SILENCE_MAX	600
 
 /**
  * struct feed - the stream on its way
@@ -44,6 +46,7 @@ static int flush(struct feed *f, struct mram_error *err)
 {
 	const struct qmp *qmp = f->m->q->qmp;
 	struct pollfd p = { .fd = f->fd, .events = POLLOUT };
+	unsigned int silence = 0;
 	size_t done = 0;
 	ssize_t n;
 
@@ -52,8 +55,14 @@ static int flush(struct feed *f, struct mram_error *err)
 			return mram_err(err, -ECANCELED,
 					"%.200s: the caller wants no more",
 					qmp->path);
-		if (poll(&p, 1, SILENCE_MSEC) <= 0)
-			continue;
+		if (poll(&p, 1, SILENCE_MSEC) <= 0) {
+			if (++silence < SILENCE_MAX)
+				continue;
+			return mram_err(err, -ETIMEDOUT,
+					"%.200s: QEMU does not read its incoming migration",
+					qmp->path);
+		}
+		silence = 0;
 		n = send(f->fd, f->room + done, f->at - done,
 			 MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n >= 0)

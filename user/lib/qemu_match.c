@@ -15,6 +15,7 @@
 #include "qemu_incoming.h"
 
 #define MACHINE_SUFFIX	"-machine"
+#define ROM_PREFIX	"/rom@"
 
 /**
  * struct there - a block that QEMU has
@@ -187,6 +188,14 @@ static int find_gpa(struct mram_qemu *q, struct qemu_place *p,
 	return 0;
 }
 
+/* Tables for the guest's firmware may become longer, and only they. */
+static bool fits(const struct mram_image_block *b, const struct there *t)
+{
+	if (t->max > t->used || !strncmp(t->name, ROM_PREFIX, strlen(ROM_PREFIX)))
+		return b->length <= t->max;
+	return b->length == t->used;
+}
+
 static int place(struct qemu_match *m, struct qemu_place *p,
 		 struct there *list, size_t nr, struct mram_error *err)
 {
@@ -208,10 +217,10 @@ static int place(struct qemu_match *m, struct qemu_place *p,
 				b->name, b->page_size, page);
 	p->ram = find_ram(m->q, b->name);
 	if (p->ram ? b->length != p->ram->size || b->length != t->used
-		   : b->length > t->max)
+		   : !fits(b, t))
 		return mram_err(err, -EINVAL,
 				"block '%s' of the image has %" PRIu64 " bytes, this QEMU's has %" PRIu64,
-				b->name, b->length, p->ram ? t->used : t->max);
+				b->name, b->length, t->used);
 	return p->ram ? find_gpa(m->q, p, err) : 0;
 }
 

@@ -31,6 +31,7 @@
  * @m: the image and the QEMU
  * @o: how
  * @stats: what was done
+ * @begun: when QEMU was told to load; from then on there is no way back
  * @done: pages of all backends that are dealt with
  * @total: pages of all backends
  */
@@ -38,6 +39,7 @@ struct job {
 	struct qemu_match m;
 	struct mram_qemu_restore_opts o;
 	struct mram_qemu_restore_stats stats;
+	uint64_t begun;
 	uint64_t done;
 	uint64_t total;
 };
@@ -106,16 +108,35 @@ static int fill_all(struct job *j, struct mram_error *err)
 
 /* -------------------------------------------------------------- migration */
 
-static int begin(struct job *j, int *out, struct mram_error *err)
+static int begin_incoming(struct job *j, struct mram_error *err)
 {
 	struct mram_qemu *q = j->m.q;
-	struct json_object *args;
-	int fds[2], ret;
+	struct json_object *args = qmp_args("uri", "fd:" FD_NAME, NULL);
+	int ret;
 
-	ret = qemu_begin_caps(q, err);
+	if (args && q->qmp->version >= VERSION_KEEP)
+		json_object_object_add(args, "exit-on-error",
+				       json_object_new_boolean(false));
+	j->begun = engine_clock();
+	ret = qmp_execute(q->qmp, "migrate-incoming", args, NULL, err);
+	if (ret == -EREMOTEIO) {
+		j->begun = 0;
+		/* One that was refused has left the descriptor there. */
+		qmp_execute(q->qmp, "closefd",
+			    qmp_args("fdname", FD_NAME, NULL), NULL, NULL);
+	}
 	/* Of a machine that is not there yet this says what it shall become. */
 	if (!ret && j->o.flags & MRAM_QEMU_STOP)
 		ret = qmp_execute(q->qmp, "stop", NULL, NULL, err);
+	return ret;
+}
+
+static int begin(struct job *j, int *out, struct mram_error *err)
+{
+	struct mram_qemu *q = j->m.q;
+	int fds[2], ret;
+
+	ret = qemu_begin_caps(q, err);
 	if (ret)
 		return ret;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
@@ -124,13 +145,8 @@ static int begin(struct job *j, int *out, struct mram_error *err)
 	ret = qmp_execute_fd(q->qmp, "getfd",
 			     qmp_args("fdname", FD_NAME, NULL), fds[1], err);
 	close(fds[1]);
-	if (!ret) {
-		args = qmp_args("uri", "fd:" FD_NAME, NULL);
-		if (args && q->qmp->version >= VERSION_KEEP)
-			json_object_object_add(args, "exit-on-error",
-					       json_object_new_boolean(false));
-		ret = qmp_execute(q->qmp, "migrate-incoming", args, NULL, err);
-	}
+	if (!ret)
+		ret = begin_incoming(j, err);
 	if (ret)
 		close(fds[0]);
 	else
@@ -186,10 +202,12 @@ static int hand_over(struct job *j, struct mram_error *err)
 	int fd = -1, ret;
 
 	ret = begin(j, &fd, err);
-	if (ret)
+	if (ret && !j->begun)
 		return ret;
-	ret = qemu_feed(&j->m, fd, &fed, err);
-	close(fd);
+	if (!ret)
+		ret = qemu_feed(&j->m, fd, &fed, err);
+	if (fd >= 0)
+		close(fd);
 	j->stats.streamed = fed.pages;
 	j->stats.state_bytes = fed.state_bytes;
 	/* It closes its end when it has all it needs, or does not want it. */
@@ -199,6 +217,10 @@ static int hand_over(struct job *j, struct mram_error *err)
 		ret = mram_err(err, -ECONNRESET,
 			       "%.200s: QEMU has ended, as it does when it does not take a device state; it says why on its stderr",
 			       qmp->path);
+	if (ret == -ECANCELED)
+		ret = mram_err(err, ret,
+			       "%.200s: the caller wants no more; QEMU has to be started anew",
+			       qmp->path);
 	return ret;
 }
 
@@ -206,16 +228,15 @@ static int restore(struct job *j, struct mram_error *err)
 {
 	struct mram_qemu *q = j->m.q;
 	struct mram_error why;
-	uint64_t start;
 	int ret;
 
 	ret = qemu_match(&j->m, err);
 	if (!ret)
 		ret = fill_all(j, err);
-	start = engine_clock();
 	if (!ret)
 		ret = hand_over(j, err);
-	j->stats.state_nsec = engine_clock() - start;
+	if (j->begun)
+		j->stats.state_nsec = engine_clock() - j->begun;
 	q->qmp->insist = true;
 	/* After a failure what QEMU says to this is of no interest. */
 	if (q->caps_set && !q->qmp->closed && qemu_restore_caps(q, &why) && !ret)

@@ -19,7 +19,7 @@ static bool bar;
 static int on_progress(void *data, uint64_t done, uint64_t total)
 {
 	(void)data;
-	if (!bar) {
+	if (!bar && total) {
 		bar = true;
 		progress_start("restoring", total, total * REGION_PAGE_SIZE);
 	}
@@ -80,7 +80,7 @@ static int restore(struct restore *r, struct mram_qemu *q)
 	if (!ret)
 		return r->json ? print_json(&stats) : print(&stats);
 	if (ret == -ECANCELED && cleanup_interrupted())
-		return tool_fail(stats.state_bytes || stats.streamed ?
+		return tool_fail(stats.state_nsec ?
 				 "interrupted; QEMU has to be started anew" :
 				 "interrupted; QEMU waits as before, its memory is incomplete");
 	return tool_fail_library(r->image, ret, &err);
