@@ -96,9 +96,12 @@ class Memory:
 class Peer:
     """A virtual machine monitor, as far as the tool is concerned."""
 
-    def __init__(self, kind="private"):
+    def __init__(self, kind="private", touched=False):
         self.memory = {name: Memory(kind, size)
                        for name, size in SIZES.items()}
+        if touched:
+            ctypes.memset(self.memory["vga.vram"].addr + self.held("vga.vram"),
+                          0x5a, PAGE)
         self.uffd = LIBC.syscall(SYS_USERFAULTFD,
                                  os.O_CLOEXEC | os.O_NONBLOCK)
         if self.uffd < 0:
@@ -138,13 +141,17 @@ class Peer:
                 return json.loads(text) if text else None
             text += more
 
+    @staticmethod
+    def held(name):
+        """Where the first page of a block is that the image holds."""
+        zero = bytes(PAGE)
+        return next(at for at in range(0, SIZES[name], PAGE)
+                    if MODEL[name][at:at + PAGE] != zero)
+
     def touch(self, name):
         """Somebody waits for a page of the block, when this returns."""
-        zero = bytes(PAGE)
-        at = next(at for at in range(0, SIZES[name], PAGE)
-                  if MODEL[name][at:at + PAGE] != zero)
         thread = threading.Thread(target=self.memory[name].read,
-                                  args=(at, PAGE))
+                                  args=(self.held(name), PAGE))
         thread.start()
         waits = select.poll()
         waits.register(self.uffd, select.POLLIN)
@@ -478,6 +485,33 @@ def test_ends(image):
         other.connect(tool.path)
     check_refused("nobody who says a word", "has gone before", tool.end(),
                   False)
+
+    # One that says nothing: not for ever.
+    tool = Tool(image)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(tool.path)
+        check_refused("somebody who says nothing", "says nothing", tool.end(),
+                      False)
+
+    # Memory that was used before it was handed over is not the image's.
+    for kind in ("private", "memfd"):
+        peer = Peer(kind, touched=True)
+        tool = Tool(image)
+        peer.connect(tool.path)
+        peer.hand_over()
+        answer = peer.answer()
+        check_refused(f"{kind} memory that was touched before", "", tool.end(),
+                      answer=answer)
+        peer.close()
+
+    # The name is somebody else's by then.
+    tool = Tool(image)
+    os.unlink(tool.path)
+    with open(tool.path, "w", encoding="ascii"):
+        pass
+    tool.process.send_signal(signal.SIGINT)
+    tool.end()
+    result(os.path.exists(tool.path), "a file under its socket's name stays")
 
     # The machine has gone when the tool gets to it.
     tool = Tool(image)

@@ -21,6 +21,8 @@
 
 /* How long a wait may take to notice a signal. */
 #define SLICE_MSEC	100
+/* Who has connected knows what it has to say. */
+#define WORD_MSEC	10000
 /* Far more than any machine has to say. */
 #define TEXT_MAX	(1u << 20)
 #define MAPPINGS_MAX	4096
@@ -55,27 +57,47 @@ static int make_socket(const char *path)
 	return -1;
 }
 
-/* Return: 0 when there is something, TOOL_FAILED when a signal came. */
-static int await(int fd)
+/* Until there is something, for at most @msec if that is not 0. */
+static int await(int fd, int msec)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint64_t start = tool_now();
 
-	while (!cleanup_interrupted())
+	while (!cleanup_interrupted()) {
 		if (poll(&p, 1, SLICE_MSEC) > 0)
 			return 0;
+		if (msec && tool_now() - start > msec * UINT64_C(1000000))
+			return tool_fail("the other side says nothing for %d s",
+					 msec / 1000);
+	}
 	return tool_fail("interrupted");
+}
+
+/* Only what was made here. */
+static void remove_socket(const char *path, const struct stat *made)
+{
+	struct stat st;
+
+	if (!lstat(path, &st) && st.st_dev == made->st_dev &&
+	    st.st_ino == made->st_ino)
+		unlink(path);
 }
 
 int peer_accept(struct peer *p, const char *path)
 {
 	struct ucred who = { 0 };
 	socklen_t length = sizeof(who);
+	struct stat made = { 0 };
 	int fd, ret;
 
 	fd = make_socket(path);
 	if (fd < 0)
 		return TOOL_FAILED;
-	ret = await(fd);
+	if (lstat(path, &made)) {
+		close(fd);
+		return tool_fail("%s: %s", path, strerror(errno));
+	}
+	ret = await(fd, 0);
 	if (!ret) {
 		p->fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 		if (p->fd < 0)
@@ -83,7 +105,7 @@ int peer_accept(struct peer *p, const char *path)
 	}
 	/* It is for one machine alone. */
 	close(fd);
-	unlink(path);
+	remove_socket(path, &made);
 	if (!ret && !getsockopt(p->fd, SOL_SOCKET, SO_PEERCRED, &who, &length))
 		p->pid = who.pid;
 	return ret;
@@ -134,7 +156,7 @@ static int receive(struct peer *p, char *to, size_t room, size_t *got,
 	};
 	ssize_t n;
 
-	if (await(p->fd))
+	if (await(p->fd, WORD_MSEC))
 		return TOOL_FAILED;
 	do
 		n = recvmsg(p->fd, &m, MSG_CMSG_CLOEXEC);

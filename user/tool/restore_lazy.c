@@ -24,6 +24,7 @@
  * @r: what the command line says
  * @peer: whose memory it is
  * @lazy: the library's job
+ * @err: what went wrong, for the peer, too
  * @said: what the library said meanwhile; written by its threads
  * @lock: for @said
  */
@@ -31,6 +32,7 @@ struct job {
 	struct restore *r;
 	struct peer peer;
 	struct mram_restore_lazy *lazy;
+	struct mram_error err;
 	char said[512];
 	pthread_mutex_t lock;
 };
@@ -91,7 +93,6 @@ static int find_block(const struct job *j, const struct mapping *m)
 
 static int add_all(struct job *j)
 {
-	struct mram_error err = { 0 };
 	size_t i;
 	int ret, block;
 
@@ -105,9 +106,9 @@ static int add_all(struct job *j)
 		if (block < 0)
 			return TOOL_FAILED;
 		ret = mram_restore_lazy_add_uffd(j->lazy, block, j->peer.uffd,
-						 m->addr, m->size, &o, &err);
+						 m->addr, m->size, &o, &j->err);
 		if (ret)
-			return tool_fail_library(j->r->image, ret, &err);
+			return tool_fail_library(j->r->image, ret, &j->err);
 	}
 	return 0;
 }
@@ -144,6 +145,8 @@ static int print_json(const struct job *j,
 	    json_add_number(o, "faults", s->faults) &&
 	    json_add_number(o, "zero", s->zero) &&
 	    json_add_number(o, "discarded", s->discarded) &&
+	    json_add_number(o, "existed", s->existed) &&
+	    json_add_number(o, "failed", s->failed) &&
 	    json_add_number(o, "working_set", s->working_set) &&
 	    json_add_number(o, "ios", s->ios) &&
 	    json_add_number(o, "bytes", s->bytes) &&
@@ -168,46 +171,74 @@ static int print(const struct job *j, const struct mram_restore_lazy_stats *s)
 	return 0;
 }
 
-static int failed(const struct job *j, int code, const struct mram_error *err)
+/* Why it failed, for people; @j->err goes to the peer. */
+static int failed(struct job *j, int code)
 {
-	if (code == -ESRCH)
+	if (code == -ECANCELED && cleanup_interrupted()) {
+		snprintf(j->err.message, sizeof(j->err.message), "interrupted");
+		return tool_fail("interrupted; the memory of the virtual machine is incomplete, and it cannot go on");
+	}
+	if (code == -ESRCH && j->peer.pid > 0)
 		return tool_fail("%s: the virtual machine (process %d) has gone before all its memory was there",
 				 j->r->lazy, (int)j->peer.pid);
-	if (code == -ECANCELED && cleanup_interrupted())
-		return tool_fail("interrupted; the memory of the virtual machine is incomplete, and it cannot go on");
-	return tool_fail_library(j->r->image, code, err);
+	if (code == -ESRCH)
+		return tool_fail("%s: the virtual machine has gone before all its memory was there",
+				 j->r->lazy);
+	return tool_fail_library(j->r->image, code, &j->err);
 }
 
-static int stream(struct job *j)
+/* What was there before is not the image's, whoever put it there. */
+static int check_whole(struct job *j, const struct mram_restore_lazy_stats *s)
 {
-	struct mram_restore_lazy_stats s = { .size = sizeof(s) };
-	struct mram_error err = { 0 };
+	if (!s->existed && !s->failed)
+		return 0;
+	snprintf(j->err.message, sizeof(j->err.message),
+		 "%llu pages could not be read, and %llu were in memory already and are not the image's: memory has to be registered before it is touched",
+		 (unsigned long long)s->failed, (unsigned long long)s->existed);
+	return tool_fail("%s: %s", j->r->lazy, j->err.message);
+}
+
+/* Returns 0, -ECANCELED, or what the library says. */
+static int await_all(struct job *j, struct mram_restore_lazy_stats *s)
+{
 	uint64_t all;
 	int ret;
 
-	ret = mram_restore_lazy_start(j->lazy, &err);
-	if (ret)
-		return tool_fail_library(j->r->image, ret, &err);
-	mram_restore_lazy_stats(j->lazy, &s);
-	all = s.read + s.left;
+	mram_restore_lazy_stats(j->lazy, s);
+	all = s->read + s->left;
 	progress_start("restoring", all, all * REGION_PAGE_SIZE);
 	do {
-		ret = mram_restore_lazy_wait(j->lazy, SLICE_MSEC, &err);
+		ret = mram_restore_lazy_wait(j->lazy, SLICE_MSEC, &j->err);
 		pass_message(j);
-		mram_restore_lazy_stats(j->lazy, &s);
-		progress_update(all > s.left ? all - s.left : 0);
+		mram_restore_lazy_stats(j->lazy, s);
+		progress_update(all > s->left ? all - s->left : 0);
 		if (ret == -ETIMEDOUT && cleanup_interrupted()) {
 			mram_restore_lazy_cancel(j->lazy);
 			ret = -ECANCELED;
 		}
 	} while (ret == -ETIMEDOUT);
 	if (!ret)
-		ret = mram_restore_lazy_finish(j->lazy, &s, &err);
+		ret = mram_restore_lazy_finish(j->lazy, s, &j->err);
 	progress_end();
 	pass_message(j);
-	peer_tell(&j->peer, ret ? err.message : NULL);
+	return ret;
+}
+
+static int serve(struct job *j)
+{
+	struct mram_restore_lazy_stats s = { .size = sizeof(s) };
+	int ret;
+
+	if (peer_listen(&j->peer, j->r->lazy) || add_all(j))
+		return TOOL_FAILED;
+	ret = mram_restore_lazy_start(j->lazy, &j->err);
+	if (!ret)
+		ret = await_all(j, &s);
 	if (ret)
-		return failed(j, ret, &err);
+		return failed(j, ret);
+	if (check_whole(j, &s))
+		return TOOL_FAILED;
+	peer_tell(&j->peer, NULL);
 	return j->r->json ? print_json(j, &s) : print(j, &s);
 }
 
@@ -223,15 +254,11 @@ int restore_lazy(struct restore *r)
 	ret = open_lazy(&j);
 	if (!ret)
 		ret = peer_accept(&j.peer, r->lazy);
-	if (!ret) {
-		ret = peer_listen(&j.peer, r->lazy);
-		if (!ret)
-			ret = add_all(&j);
-		if (ret)
-			peer_tell(&j.peer, "the mappings are not accepted");
-		else
-			ret = stream(&j);
-	}
+	if (!ret)
+		ret = serve(&j);
+	if (ret)
+		peer_tell(&j.peer, j.err.message[0] ? j.err.message :
+			  "the memory is not accepted");
 	mram_restore_lazy_close(j.lazy);
 	peer_close(&j.peer);
 	return ret;
