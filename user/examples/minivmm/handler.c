@@ -21,13 +21,20 @@
 
 /*
  * The userfaultfd stays open here, too: else the kernel would let the guest see
- * zero pages when the other process dies.
+ * zero pages when the other process dies. Now it waits for ever, and so may we:
+ * a thread that touches no guest memory listens for that death.
  */
 struct handler {
 	int socket;
 	int uffd;
+	pthread_t listener;
 };
 
+/*
+ * A VMM that discards, unmaps or moves guest memory meanwhile, as with a balloon,
+ * has to ask for UFFD_FEATURE_EVENT_REMOVE, _UNMAP and _REMAP, too. This one does
+ * none of that.
+ */
 static void open_uffd(struct handler *h)
 {
 	struct uffdio_api api = {
@@ -83,23 +90,26 @@ static void hand_over(const struct handler *h, char *text, size_t length)
 		die("handing the memory over: %s", strerror(errno));
 }
 
-struct handler *handler_connect(const char *path, const struct ram *ram,
-				enum ram_kind kind)
+static void connect_to(struct handler *h, const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	struct handler *h = malloc(sizeof(*h));
-	size_t length;
-	char *text;
-	FILE *f;
 
-	if (!h || strlen(path) >= sizeof(address.sun_path))
+	if (strlen(path) >= sizeof(address.sun_path))
 		die("%s: too long for a socket", path);
 	strcpy(address.sun_path, path);
 	h->socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (h->socket < 0 || connect(h->socket, (void *)&address,
 				     sizeof(address)))
 		die("%s: %s", path, strerror(errno));
-	open_uffd(h);
+}
+
+static void describe(const struct handler *h, const struct ram *ram,
+		     enum ram_kind kind)
+{
+	size_t length;
+	char *text;
+	FILE *f;
+
 	f = open_memstream(&text, &length);
 	if (!f)
 		die("out of memory");
@@ -112,12 +122,12 @@ struct handler *handler_connect(const char *path, const struct ram *ram,
 		die("out of memory");
 	hand_over(h, text, length);
 	free(text);
-	return h;
 }
 
 /* The other process says how it ended, or ends without a word */
-void handler_wait(struct handler *h)
+static void *listen_to(void *arg)
 {
+	struct handler *h = arg;
 	char answer[1024];
 	size_t length = 0;
 	ssize_t n;
@@ -131,6 +141,34 @@ void handler_wait(struct handler *h)
 	if (!strstr(answer, "\"resident\":true"))
 		die("the process that fills the memory has ended before all was there: %s",
 		    length ? answer : "without a word");
+	return NULL;
+}
+
+static void start_listener(struct handler *h)
+{
+	int ret = pthread_create(&h->listener, NULL, listen_to, h);
+
+	if (ret)
+		die("thread: %s", strerror(ret));
+}
+
+struct handler *handler_connect(const char *path, const struct ram *ram,
+				enum ram_kind kind)
+{
+	struct handler *h = malloc(sizeof(*h));
+
+	if (!h)
+		die("out of memory");
+	connect_to(h, path);
+	open_uffd(h);
+	describe(h, ram, kind);
+	start_listener(h);
+	return h;
+}
+
+void handler_wait(struct handler *h)
+{
+	pthread_join(h->listener, NULL);
 	close(h->socket);
 	close(h->uffd);
 	free(h);

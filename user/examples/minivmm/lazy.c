@@ -92,6 +92,10 @@ static void finish(struct lazy *l, FILE *json)
 
 	if (mram_restore_lazy_finish(l->restore, &s, &err))
 		die("%s", err.message);
+	if (s.existed || s.failed)
+		die("%llu pages were there before they were restored, %llu could not be read",
+		    (unsigned long long)s.existed,
+		    (unsigned long long)s.failed);
 	print_fact("pages", "%llu read (%llu for %llu faults, the rest streamed), %llu touched and zero; %.1f MB in %llu I/Os, %.1f ms",
 		   (unsigned long long)s.read,
 		   (unsigned long long)s.fault_pages,
