@@ -52,7 +52,8 @@ static const struct mram_ioctl_op mram_ioctls[] = {
 		   out_bitmap_size, mram_ioctl_region_add),
 	MRAM_IOCTL(MAPPED_RAM_REGION_REMOVE, mapped_ram_region_remove,
 		   region_id, mram_ioctl_region_remove),
-	MRAM_IOCTL(MAPPED_RAM_SAVE, mapped_ram_save, out_pad, mram_ioctl_save),
+	MRAM_IOCTL(MAPPED_RAM_SAVE, mapped_ram_save, out_bridge,
+		   mram_ioctl_save),
 	MRAM_IOCTL(MAPPED_RAM_LOAD, mapped_ram_load, out_pad, mram_ioctl_load),
 };
 

@@ -31,6 +31,7 @@
 #include <linux/xarray.h>
 #include <uapi/linux/mapped_ram.h>
 
+#include "bridge.h"
 #include "runs.h"
 
 #define MRAM_MAX_REGIONS	1024U
@@ -82,6 +83,9 @@ struct mram_image {
  * @regions: by id
  * @passes: passes that run
  * @cuts: how often a pass found the image cut short under it; without the lock
+ * @bridge_lock: guards what follows, in place of @lock; innermost
+ * @bridge: what is known about the image's device
+ * @trying: a pass is finding out more
  */
 struct mram_session {
 	struct mutex lock;
@@ -90,6 +94,9 @@ struct mram_session {
 	struct xarray regions;
 	unsigned int passes;
 	atomic_t cuts;
+	spinlock_t bridge_lock;
+	struct mram_bridge bridge;
+	bool trying;
 };
 
 /**

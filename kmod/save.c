@@ -14,6 +14,7 @@
  *   @join  are clean and in the image, so that they may bridge.
  */
 #include "bits.h"
+#include "choose.h"
 #include "look.h"
 #include "plan.h"
 #include "transfer.h"
@@ -217,6 +218,8 @@ static int mram_save_get_run(struct mram_pass *pass, unsigned long base,
 			mram_pages_put(&pass->runs[last], i - last);
 			return got;
 		}
+		/* Which may have taken any time. */
+		pass->trial.spoiled = true;
 		mram_save_fill(&pass->runs[i], got);
 	}
 	*page = end;
@@ -271,8 +274,8 @@ static void mram_save_get(struct mram_pass *pass, unsigned long base)
 	}
 }
 
-/* Which pages of the chunk may be written along. */
-static void mram_save_find_join(struct mram_pass *pass, unsigned long base)
+/* Which pages of the chunk may be written along. Return: whether any. */
+static bool mram_save_find_join(struct mram_pass *pass, unsigned long base)
 {
 	unsigned long nr = pass->chunk_pages;
 
@@ -284,7 +287,7 @@ static void mram_save_find_join(struct mram_pass *pass, unsigned long base)
 	mram_chunk_read(pass->join, pass->region->file, base, nr,
 			pass->range.first, pass->range.last + 1);
 	bitmap_andnot(pass->join, pass->join, pass->need, nr);
-	bitmap_andnot(pass->join, pass->join, pass->zero, nr);
+	return bitmap_andnot(pass->join, pass->join, pass->zero, nr);
 }
 
 /*
@@ -331,33 +334,35 @@ static long mram_save_get_extent(struct mram_pass *pass, unsigned long base,
 	return bridged;
 }
 
-/* Write the chunk's needed pages, @bridge clean ones with them at most. */
-static void mram_save_write(struct mram_pass *pass, unsigned long base,
-			    u32 bridge)
+/* Write the chunk's needed pages, and clean ones with them. */
+static void mram_save_write(struct mram_pass *pass, unsigned long base)
 {
 	unsigned int shift = pass->sub_shift;
 	struct mram_plan plan = {
 		.need = pass->need,
 		.join = pass->join,
 		.nr = pass->chunk_pages,
-		.bridge = bridge,
 		.max = pass->max_pages,
 	};
 	struct mram_extent ext;
 	unsigned long pos = 0;
 	struct mram_io *io;
 	long bridged = 0;
+	bool each;
 
-	/* Bridges are got with what they join. */
-	if (bridge)
-		mram_save_find_join(pass, base);
+	if (pass->args.bridge && mram_save_find_join(pass, base))
+		plan.bridge = mram_choose_begin(pass);
 	else
+		mram_choose_end(pass);
+	/* Bridges are got with what they join. */
+	each = plan.bridge || pass->trial.on;
+	if (!each)
 		mram_save_get(pass, base);
 	for (; mram_plan_next(&plan, pos, &ext); pos = ext.start + ext.nr) {
 		io = mram_io_get(pass);
 		if (!io)
 			break;
-		if (bridge)
+		if (each)
 			bridged = mram_save_get_extent(pass, base, &ext);
 		if (bridged < 0) {
 			mram_io_unget(io);
@@ -367,10 +372,13 @@ static void mram_save_write(struct mram_pass *pass, unsigned long base,
 		io->start = base + ext.start;
 		io->nr = ext.nr;
 		mram_io_submit(io, &pass->runs[ext.start << shift]);
+		if (pass->trial.on)
+			plan.bridge = mram_choose_count(pass, ext.nr);
 	}
+	mram_choose_pause(pass);
 
 	/* What was claimed and not submitted. */
-	for (ext.start = pos, ext.nr = 0; !bridge &&
+	for (ext.start = pos, ext.nr = 0; !each &&
 	     mram_plan_next(&plan, ext.start + ext.nr, &ext);)
 		mram_pages_put(&pass->runs[ext.start << shift],
 			       ext.nr << shift);
@@ -418,7 +426,7 @@ static void mram_save_check_end(struct mram_pass *pass)
 	mram_pass_fail(pass, -ENODATA, pass->range.first);
 }
 
-static void mram_save_run(struct mram_pass *pass, u32 bridge)
+static void mram_save_run(struct mram_pass *pass)
 {
 	unsigned long start = pass->range.first, end = pass->range.last + 1;
 	unsigned long base, nr = pass->chunk_pages;
@@ -433,8 +441,9 @@ static void mram_save_run(struct mram_pass *pass, u32 bridge)
 			continue;
 		if (!mram_save_look(pass, base))
 			continue;
-		mram_save_write(pass, base, bridge);
+		mram_save_write(pass, base);
 	}
+	mram_choose_end(pass);
 	mram_pass_finish(pass);
 	mram_save_check_end(pass);
 }
@@ -448,21 +457,26 @@ int mram_ioctl_save(struct mram_session *s, void *_arg)
 		.first_page = arg->first_page,
 		.nr_pages = arg->nr_pages,
 		.max_extent = arg->max_extent,
+		.bridge = arg->bridge,
+		.choose = arg->flags & MAPPED_RAM_SAVE_BRIDGE_AUTO,
 		.stopped = arg->flags & MAPPED_RAM_SAVE_STOPPED,
 		.io_done = mram_save_io_done,
 	};
 	struct mram_pass *pass;
 
-	if (arg->flags & ~MAPPED_RAM_SAVE_STOPPED)
+	if (arg->flags & ~(MAPPED_RAM_SAVE_STOPPED |
+			   MAPPED_RAM_SAVE_BRIDGE_AUTO))
 		return -EOPNOTSUPP;
 	if (arg->bridge > MRAM_MAX_BRIDGE)
 		return -EINVAL;
+	if (args.choose && !args.bridge)
+		args.bridge = MRAM_MAX_BRIDGE;
 	pass = mram_pass_begin(s, &args);
 	if (IS_ERR(pass))
 		return PTR_ERR(pass);
 
 	if (mram_save_long_enough(pass))
-		mram_save_run(pass, arg->bridge);
+		mram_save_run(pass);
 
 	arg->out_written_pages = pass->moved;
 	arg->out_zero_pages = pass->zeroes;
@@ -471,7 +485,7 @@ int mram_ioctl_save(struct mram_session *s, void *_arg)
 	arg->out_bytes = pass->bytes;
 	arg->out_error_page = pass->error_page;
 	arg->out_flags = pass->out_flags;
-	arg->out_pad = 0;
+	arg->out_bridge = mram_choose_best(pass);
 	/* The outputs go back also when the pass failed. */
 	arg->size = 0;
 	return mram_pass_end(pass);

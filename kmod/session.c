@@ -26,6 +26,7 @@ static int mram_open(struct inode *inode, struct file *file)
 	if (!s)
 		return -ENOMEM;
 	mutex_init(&s->lock);
+	spin_lock_init(&s->bridge_lock);
 	xa_init_flags(&s->regions, XA_FLAGS_ALLOC1);
 	file->private_data = s;
 	return 0;
@@ -117,7 +118,8 @@ int mram_ioctl_info(struct mram_session *s, void *_arg)
 		.size = arg->size,
 		.out_abi_version = MAPPED_RAM_ABI_VERSION,
 		.out_page_size = PAGE_SIZE,
-		.out_features = MAPPED_RAM_FEATURE_PIN,
+		.out_features = MAPPED_RAM_FEATURE_PIN |
+				MAPPED_RAM_FEATURE_BRIDGE_AUTO,
 		.out_max_regions = MRAM_MAX_REGIONS,
 		.out_max_window = MRAM_MAX_WINDOW,
 		.out_max_extent = MRAM_MAX_EXTENT,
@@ -160,6 +162,8 @@ int mram_ioctl_image_set(struct mram_session *s, void *_arg)
 			 (image->block ? MAPPED_RAM_IMAGE_OUT_BLOCK_DEVICE : 0);
 	arg->out_pad = 0;
 	swap(s->image, image);
+	/* No pass runs. The new one may lie elsewhere. */
+	memset(&s->bridge, 0, sizeof(s->bridge));
 	ret = 0;
 out_unlock:
 	mutex_unlock(&s->lock);

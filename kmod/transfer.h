@@ -9,6 +9,7 @@
 #include <linux/llist.h>
 #include <linux/rcupdate.h>
 
+#include "bridge.h"
 #include "mapped_ram.h"
 
 struct mram_pass;
@@ -56,6 +57,8 @@ struct mram_io {
  * @first_page: of the range
  * @nr_pages: of the range
  * @max_extent: bytes of one I/O, 0 for the default
+ * @bridge: clean pages between two runs that make one I/O of them, at most
+ * @choose: how many of these it is, is found out
  * @load: LOAD, else SAVE
  * @stopped: nothing writes to the memory meanwhile
  * @io_done: called by the pass's own thread for each I/O that ended: the first
@@ -67,6 +70,8 @@ struct mram_pass_args {
 	u64 first_page;
 	u64 nr_pages;
 	u32 max_extent;
+	u32 bridge;
+	bool choose;
 	bool load;
 	bool stopped;
 	void (*io_done)(struct mram_pass *pass, struct mram_io *io,
@@ -106,6 +111,8 @@ struct mram_pass_args {
  * @waiting: it waits for @done not to be empty
  * @iocb: what that of a slot starts as
  * @check: the next I/O is checked like a write(2); once for each chunk
+ * @best: with &mram_pass_args.choose: longest bridge that pays, in format pages
+ * @trial: see choose.c
  * @rcu: what a completion looks at last outlives the pass
  * @error: why the pass ends early, or 0
  * @error_page: first page that failed, or MAPPED_RAM_NO_PAGE
@@ -149,6 +156,8 @@ struct mram_pass {
 	bool waiting;
 	struct kiocb iocb;
 	bool check;
+	u32 best;
+	struct mram_bridge_trial trial;
 	struct rcu_head rcu;
 
 	int error;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # A file of the module that needs no kernel, kmod/$(NAME).c: compiled for
-# userspace and tested against a definition that is too slow for the kernel but
-# obvious. `make check` runs it.
+# userspace and tested there, against a definition that is too slow for the kernel
+# but obvious, or in a world that is played. `make check` runs it.
 HERE := $(patsubst %/,%,$(dir $(realpath $(lastword $(MAKEFILE_LIST)))))
 PROJECT := $(realpath $(HERE)/..)
 O ?= $(PROJECT)/build
@@ -18,7 +18,7 @@ ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) \
 .PHONY: all check
 all: $(OUT)/$(NAME)
 
-$(OUT)/$(NAME): $(TEST) $(HERE)/$(NAME)/$(NAME)_user.h $(SRC) $(wildcard $(PROJECT)/kmod/$(NAME)*.h)
+$(OUT)/$(NAME): $(TEST) $(wildcard $(HERE)/$(NAME)/*.h) $(SRC) $(wildcard $(PROJECT)/kmod/$(NAME)*.h)
 	@mkdir -p $(OUT)
 	$(CC) $(ALL_CFLAGS) $(TEST) $(SRC) -o $@
 

@@ -89,7 +89,7 @@ struct mapped_ram_save abi_save(const struct rig *rig)
 		.out_bytes = POISON64,
 		.out_error_page = POISON64,
 		.out_flags = POISON32,
-		.out_pad = POISON32,
+		.out_bridge = POISON32,
 	};
 }
 

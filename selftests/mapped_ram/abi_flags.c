@@ -93,9 +93,27 @@ TEST_F(abi_flags, save)
 	struct mapped_ram_save save = abi_save(&self->rig);
 
 	EXPECT_BITS_REFUSED(MAPPED_RAM_SAVE, save, flags,
-			    MAPPED_RAM_SAVE_STOPPED);
+			    MAPPED_RAM_SAVE_STOPPED |
+			    MAPPED_RAM_SAVE_BRIDGE_AUTO);
 	EXPECT_EQ(0, mr_ioctl(self->rig.dev, MAPPED_RAM_SAVE, &save));
 	save.flags = MAPPED_RAM_SAVE_STOPPED;
+	EXPECT_EQ(0, mr_ioctl(self->rig.dev, MAPPED_RAM_SAVE, &save));
+}
+
+TEST_F(abi_flags, save_bridge_auto)
+{
+	struct mapped_ram_save save = abi_save(&self->rig);
+	struct mapped_ram_info info;
+
+	ASSERT_EQ(0, mr_info(self->rig.dev, &info));
+	save.flags = MAPPED_RAM_SAVE_BRIDGE_AUTO;
+	/* What INFO says is what SAVE does. */
+	if (!(info.out_features & MAPPED_RAM_FEATURE_BRIDGE_AUTO)) {
+		EXPECT_REFUSED(EOPNOTSUPP, MAPPED_RAM_SAVE, &save);
+		return;
+	}
+	EXPECT_EQ(0, mr_ioctl(self->rig.dev, MAPPED_RAM_SAVE, &save));
+	save.flags |= MAPPED_RAM_SAVE_STOPPED;
 	EXPECT_EQ(0, mr_ioctl(self->rig.dev, MAPPED_RAM_SAVE, &save));
 }
 

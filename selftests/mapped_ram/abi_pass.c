@@ -118,6 +118,22 @@ TEST_F(abi_pass, limits)
 	EXPECT_BOTH_REFUSED(EINVAL, max_extent, UINT_MAX - page + 1);
 }
 
+/* The most that may be chosen has the same limit. */
+TEST_F(abi_pass, limit_of_a_choice)
+{
+	const uint32_t bad[] = { self->info.out_max_bridge + 1, UINT_MAX };
+	struct mapped_ram_save save = abi_save(&self->rig);
+	size_t i;
+
+	save.first_page = 0;
+	save.nr_pages = ABI_PAGES;
+	save.flags = MAPPED_RAM_SAVE_BRIDGE_AUTO;
+	for (i = 0; i < ARRAY_LEN(bad); i++) {
+		save.bridge = bad[i];
+		EXPECT_REFUSED(EINVAL, MAPPED_RAM_SAVE, &save);
+	}
+}
+
 /* Of a region with larger pages these are the measure. */
 TEST_F(abi_pass, extent_of_large_pages)
 {
@@ -168,6 +184,15 @@ TEST_F(abi_pass, limits_are_allowed)
 	save.max_extent = page;
 	EXPECT_EQ(0, abi_call(&self->rig, MAPPED_RAM_SAVE, &save,
 			      sizeof(save)));
+	EXPECT_EQ(1, save.out_bridge);
+	save.flags = MAPPED_RAM_SAVE_BRIDGE_AUTO;
+	EXPECT_EQ(0, abi_call(&self->rig, MAPPED_RAM_SAVE, &save,
+			      sizeof(save)));
+	save.bridge = self->info.out_max_bridge;
+	EXPECT_EQ(0, abi_call(&self->rig, MAPPED_RAM_SAVE, &save,
+			      sizeof(save)));
+	/* Nothing was written that it could choose by. */
+	EXPECT_EQ(0, save.out_bridge);
 	load.window = 1;
 	load.max_extent = page;
 	EXPECT_EQ(0, abi_call(&self->rig, MAPPED_RAM_LOAD, &load,
@@ -188,7 +213,7 @@ TEST_F(abi_pass, outputs_of_nothing)
 	EXPECT_EQ(0, save.out_bytes);
 	EXPECT_EQ(MAPPED_RAM_NO_PAGE, save.out_error_page);
 	EXPECT_EQ(0, save.out_flags);
-	EXPECT_EQ(0, save.out_pad);
+	EXPECT_EQ(0, save.out_bridge);
 	ASSERT_EQ(0, mr_ioctl(self->rig.dev, MAPPED_RAM_LOAD, &load));
 	EXPECT_EQ(0, load.out_read_pages);
 	EXPECT_EQ(1, load.out_zero_pages);

@@ -59,6 +59,8 @@ static void *save_own_range(void *arg)
 		model_save(&w->rig->m, w->first, w->nr, &written, &zero);
 		save = save_args(&w->rig->r, w->first, w->nr);
 		save.bridge = rng_below(&w->rng, 4);
+		if (rng_percent(&w->rng, 30))
+			save.flags = MAPPED_RAM_SAVE_BRIDGE_AUTO;
 		save.window = 1 + rng_below(&w->rng, 8);
 		w->failed = save_pass(&w->rig->r, &save);
 		if (!w->failed && (save.out_written_pages != written ||
@@ -172,6 +174,8 @@ static void *save_all_the_time(void *arg)
 
 		save = save_args(&w->rig->r, first,
 				 1 + rng_below(&w->rng, PAGES - first));
+		if (rng_percent(&w->rng, 30))
+			save.flags = MAPPED_RAM_SAVE_BRIDGE_AUTO;
 		w->failed = save_pass(&w->rig->r, &save);
 	}
 	return NULL;

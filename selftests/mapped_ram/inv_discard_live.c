@@ -154,6 +154,8 @@ static void run(struct __test_metadata *_metadata,
 			usleep(500);
 		save = save_args(&rig->r, 0, rig->r.nr_pages);
 		save.bridge = rng_below(&rng, 9);
+		if (rng_percent(&rng, 30))
+			save.flags = MAPPED_RAM_SAVE_BRIDGE_AUTO;
 		save.window = rng_below(&rng, 4);
 		/* mostly small ones: a pass should take its time */
 		save.max_extent = rng_below(&rng, 4) * page_size();

@@ -84,6 +84,8 @@ struct mapped_ram_info {
 
 /** define MAPPED_RAM_FEATURE_PIN - MAPPED_RAM_REGION_PIN works */
 #define MAPPED_RAM_FEATURE_PIN		(1ULL << 0)
+/** define MAPPED_RAM_FEATURE_BRIDGE_AUTO - MAPPED_RAM_SAVE_BRIDGE_AUTO works */
+#define MAPPED_RAM_FEATURE_BRIDGE_AUTO	(1ULL << 1)
 
 /**
  * struct mapped_ram_image_set - ioctl(MAPPED_RAM_IMAGE_SET)
@@ -216,14 +218,16 @@ struct mapped_ram_region_remove {
 /**
  * struct mapped_ram_save - ioctl(MAPPED_RAM_SAVE)
  * @size: sizeof(struct mapped_ram_save)
- * @flags: 0, or MAPPED_RAM_SAVE_STOPPED
+ * @flags: 0, or MAPPED_RAM_SAVE_STOPPED and MAPPED_RAM_SAVE_BRIDGE_AUTO, or one
+ *         of them
  * @region_id: what REGION_ADD returned
  * @window: most I/Os in flight; 0 for the module's choice
  * @first_page: first page of the range, an index into the region
  * @nr_pages: pages of the range, not 0
  * @bridge: write up to this many clean pages along to join two dirty runs
  *          into one I/O; 0 for none. Only pages that the image already holds
- *          and that are in memory are used.
+ *          and that are in memory are used. With MAPPED_RAM_SAVE_BRIDGE_AUTO the
+ *          most that the module may choose, 0 for no limit but its own.
  * @max_extent: most bytes of one I/O, a multiple of the region's page_size; 0
  *              for the module's choice
  * @out_written_pages: dirty pages that the image now holds
@@ -234,7 +238,9 @@ struct mapped_ram_region_remove {
  * @out_error_page: the first page that could not be saved, an index into the
  *                  region; MAPPED_RAM_NO_PAGE when there is none
  * @out_flags: MAPPED_RAM_PASS_OUT_*
- * @out_pad: 0
+ * @out_bridge: the longest bridge in force at the end of the pass, in pages:
+ *              @bridge, or with MAPPED_RAM_SAVE_BRIDGE_AUTO the module's choice,
+ *              which is 0 until enough I/Os were made to choose by
  *
  * One pass: take every dirty bit of the range, and for each either write the
  * page and set its file bit, or find it zero and clear its file bit, or, when
@@ -285,7 +291,7 @@ struct mapped_ram_save {
 	__aligned_u64 out_bytes;
 	__aligned_u64 out_error_page;
 	__u32 out_flags;
-	__u32 out_pad;
+	__u32 out_bridge;
 };
 #define MAPPED_RAM_SAVE	_IO(MAPPED_RAM_IOC_MAGIC, 0x04)
 
@@ -297,6 +303,16 @@ struct mapped_ram_save {
  * for the pages that changed.
  */
 #define MAPPED_RAM_SAVE_STOPPED		(1U << 0)
+
+/**
+ * define MAPPED_RAM_SAVE_BRIDGE_AUTO - the module chooses the length of bridges
+ *
+ * It measures, while passes run, what an I/O of the image costs and what a page
+ * more in it, and bridges where that is cheaper. What it has found out is kept
+ * for later passes of the session, and looked at again now and then; attaching
+ * an image begins anew.
+ */
+#define MAPPED_RAM_SAVE_BRIDGE_AUTO	(1U << 1)
 
 /** define MAPPED_RAM_NO_PAGE - no page failed */
 #define MAPPED_RAM_NO_PAGE		(~0ULL)
