@@ -187,7 +187,8 @@ int64_t mram_session_count_dirty(const struct mram_session *s, int region);
  * @size: sizeof(struct mram_pass_opts)
  * @flags: MRAM_PASS_*
  * @window: most I/Os in flight; 0 for the engine's choice
- * @bridge: clean pages written along to join two dirty runs, at most
+ * @bridge: clean pages written along to join two dirty runs, at most; or
+ *          MRAM_BRIDGE_AUTO
  * @max_extent: most bytes of one I/O; 0 for the engine's choice
  * @progress: called now and then with the pages done and the pages that were
  *            dirty at the start, from the thread that runs the pass; a value
@@ -208,9 +209,21 @@ struct mram_pass_opts {
 #define MRAM_PASS_STOPPED	(1u << 0)
 
 /**
+ * MRAM_BRIDGE_AUTO - let the engine choose how many clean pages
+ *
+ * It measures, while passes run, what an I/O costs and what a page more in it,
+ * and bridges where that is cheaper. What it has found out serves later passes
+ * of the session, too. Fails with -EOPNOTSUPP where the loaded module cannot.
+ */
+#define MRAM_BRIDGE_AUTO	UINT32_MAX
+
+/**
  * struct mram_pass_stats - what a pass did
  * @size: sizeof(struct mram_pass_stats), set by the caller
  * @flags: MRAM_STATS_*
+ * @bridge: how many clean pages it was that joined two runs, at most, when the
+ *          pass ended; what MRAM_BRIDGE_AUTO has come to. It counts pages of
+ *          the last region that was saved.
  * @dirty: pages that were dirty
  * @written: of these, pages that the image now holds
  * @zero: of these, pages found zero
@@ -222,7 +235,7 @@ struct mram_pass_opts {
 struct mram_pass_stats {
 	size_t size;
 	uint32_t flags;
-	uint32_t reserved;
+	uint32_t bridge;
 	uint64_t dirty;
 	uint64_t written;
 	uint64_t zero;

@@ -40,12 +40,12 @@ holds()
 echo "TAP version 13"
 mkdir -p "$out"
 export KERNEL=${1:-6.1} SIZE=16 ROUNDS=1 MEMORY=thp
-export CASES="full zero scatter25+bridge full+fresh"
+export CASES="full zero scatter25+bridge scatter25+auto full+fresh"
 check "all cases run" "$project/user/bench/run" "$build" "$out"
-# Of four cases, holes are for files only.
+# Of five cases, holes are for files only.
 check "nothing is left out" jq -e '
 	([.[] | "\(.case) \(.bridge) \(.image) \(.target) \(.engine)"] | unique |
-	 length) == 28 and length == 28' "$out/results.json"
+	 length) == 36 and length == 36' "$out/results.json"
 check "time counts instructions" holds '.unit == "instructions"'
 check "the pages of the case are dirty" holds '
 	.pages == (if .case == "scatter25" then 1024 else 4096 end)'
@@ -54,7 +54,8 @@ check "what is not zero is written" holds '
 	else .written == .pages and .zero == 0 and
 		.bytes == (.written + .bridged) * 4096 end'
 check "bridges join what they can" holds '
-	if .bridge > 0 then .bridged == (1023 - (.ios - 1)) * 3
+	if .bridge == "auto" then .bridge_at_end >= 3 and .ios < .pages / 2
+	elif .bridge > 0 then .bridged == (1023 - (.ios - 1)) * 3
 	else .bridged == 0 end'
 check "no I/O went through the page cache" holds '.stats_flags == 0'
 check "the parts of a job add up" holds '.in_ns + .pass_ns + .out_ns == .job_ns'

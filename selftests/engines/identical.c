@@ -95,6 +95,8 @@ static void save(struct __test_metadata *_metadata,
 							  &error));
 		}
 		o.bridge = random_below(2) * 8;
+		if (!random_below(3))
+			o.bridge = MRAM_BRIDGE_AUTO;
 		o.window = random_below(6);
 		o.max_extent = random_below(3) * 5 * PAGE;
 		ASSERT_OK(mram_session_pass(s, &o, &st, &error));

@@ -282,6 +282,8 @@ TEST_F_TIMEOUT(model, rounds, 300)
 		o.flags = random_below(2) ? MRAM_PASS_STOPPED : 0;
 		o.window = random_below(5);
 		o.bridge = random_below(3) * 5;
+		if (!random_below(3))
+			o.bridge = MRAM_BRIDGE_AUTO;
 		o.max_extent = random_below(4) * 16 * PAGE;
 		ASSERT_OK(mram_session_pass(self->s, &o, &st, &error));
 		ASSERT_EQ(dirty, st.dirty);
@@ -290,6 +292,8 @@ TEST_F_TIMEOUT(model, rounds, 300)
 		ASSERT_EQ(0, mram_session_count_dirty(self->s, -1));
 		if (!o.bridge)
 			ASSERT_EQ(0, st.bridged);
+		if (o.bridge != MRAM_BRIDGE_AUTO)
+			ASSERT_GE(o.bridge, st.bridge);
 
 		ASSERT_FALSE(image_has_magic(self->path));
 		if (round % 4 == 3) {

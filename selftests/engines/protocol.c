@@ -214,7 +214,7 @@ TEST_F(protocol, pass_options)
 	/* A program built with a newer header, and one with an older. */
 	longer.newer = 0;
 	longer.o.window = UINT32_MAX;
-	longer.o.bridge = UINT32_MAX;
+	longer.o.bridge = UINT32_MAX - 1;
 	longer.o.max_extent = 1u << 31;
 	ASSERT_OK(mram_session_pass(self->s, &longer.o, &stats.st, &error));
 	EXPECT_EQ(sizeof(stats), stats.st.size);

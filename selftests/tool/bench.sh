@@ -38,6 +38,13 @@ run bench --target "$scratch" "${small[@]}" --engine pwrite --bridge 3 \
 	--max-extent 64K --json
 [ "$(value '[.[] | select(.engine == "pwrite") | .ios] | join(" ")')" = "32 32" ]
 result $? "bridges and the largest I/O are heeded"
+[ "$(value '[.[] | select(.engine == "pwrite") | .bridge] | join(" ")')" = "3 3" ]
+result $? "and said"
+# 128 scattered I/Os tell what one costs, and some of them must be joined.
+run bench --target "$scratch" "${small[@]}" --engine pwrite --bridge auto --json
+[ "$status" -eq 0 ] && [ "$(value '[.[] | select(.engine == "pwrite" and
+	.case == "scatter25" and .ios < 128)] | length')" -eq 1 ]
+result $? "bridges are chosen"
 
 run bench --target "$scratch" "${small[@]}" --engine pwrite --keep
 [ "$status" -eq 0 ] && [ "$(head -n 1 "$T/out" | xargs)" = \

@@ -115,6 +115,11 @@ test_engine()
 	went_well && same_memory "$S/restored"
 	result $? "restore what was saved with bridges: $engine"
 	rm -f "$T/bridged"
+	works "save with bridges that it chooses: $engine" save \
+		--engine "$engine" --bridge auto "${sizes[@]}" "$T/chosen"
+	cmp "$T/chosen" "$T/first" >"$T/out"
+	result $? "they do not show in the image: $engine"
+	rm -f "$T/chosen"
 }
 
 # The image shrinks and changes when less is saved over it.

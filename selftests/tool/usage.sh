@@ -52,7 +52,7 @@ done
 for value in 0 -1 x 1001 ''; do
 	refused '--rounds wants' bench --rounds "$value" --target "$image"
 done
-for value in -1 x 1K '' 4294967296; do
+for value in -1 x 1K '' auto2 Auto 4294967295 4294967296; do
 	refused '--bridge wants' bench --bridge "$value" --target "$image"
 done
 refused '--window wants' bench --window 0 --target "$image"
@@ -107,7 +107,7 @@ for command in save restore; do
 	done
 done
 
-for value in -1 x 1K '' 4294967296; do
+for value in -1 x 1K '' auto2 Auto 4294967295 4294967296; do
 	refused '--bridge wants' save --bridge "$value" --region "a=$T/mem" "$image"
 done
 refused '--machine wants' save --machine '' --region "a=$T/mem" "$image"

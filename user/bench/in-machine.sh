@@ -16,8 +16,9 @@ out=$2
 : "${WINDOW:=32}" "${MAX_EXTENT:=1024}" "${BRIDGE:=16}" "${ROUNDS:=3}"
 : "${TOUCHED:=64}" "${UNTOUCHED_SIZE:=16384}" "${PERF:=}"
 : "${FLAT_SIZES:=64 256 1024 4096 8192}"
-all="full zero scatter25 scatter25+bridge random1 random1+bridge hot hot+bridge"
-all="$all full+fresh scatter25+fresh untouched window flat threads qemu qemu-save"
+all="full zero scatter25 scatter25+bridge scatter25+auto random1 random1+bridge"
+all="$all hot hot+bridge full+fresh scatter25+fresh untouched window flat"
+all="$all threads qemu qemu-save"
 PATH=$PATH:/usr/sbin:/sbin
 
 say()
@@ -176,6 +177,7 @@ run_case()
 	local kinds=${MEMORY:-anon thp hugetlb} huge=$SIZE
 
 	case $name+ in *+bridge+*) options+=(--bridge "$BRIDGE") ;; esac
+	case $name+ in *+auto+*) options+=(--bridge auto) ;; esac
 	case $name+ in *+fresh+*)
 		options+=(--fresh)
 		files=${files//block/}

@@ -26,7 +26,7 @@ static const char usage[] =
 "  --touched MIB    of it, what the case untouched touches (64)\n"
 "  --window N       most I/Os in flight (32)\n"
 "  --max-extent KIB most of one I/O (1024; 0 for the engine's choice)\n"
-"  --bridge N       clean pages written along, at most (0)\n"
+"  --bridge N       clean pages written along, at most, or auto (0)\n"
 "  --fresh          write into holes of the file\n"
 "  --threads N      save by N threads at once, each a part of the memory\n"
 "  --rounds N       jobs to measure (3)\n"
@@ -122,7 +122,8 @@ static void set(struct options *o, int option, char *value)
 		o->max_extent = number(value, 1 << 20) << 10;
 		break;
 	case BRIDGE:
-		o->bridge = number(value, 1 << 20);
+		o->bridge = !strcmp(value, "auto") ? MRAM_BRIDGE_AUTO :
+			    number(value, 1 << 20);
 		break;
 	case FRESH:
 		o->fresh = true;

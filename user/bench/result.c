@@ -65,7 +65,11 @@ void result_print(const struct options *o, const struct pattern *p,
 	add_int(r, "touched", p->touched);
 	add_int(r, "window", o->window);
 	add_int(r, "max_extent", o->max_extent);
-	add_int(r, "bridge", o->bridge);
+	if (o->bridge == MRAM_BRIDGE_AUTO)
+		add_text(r, "bridge", "auto");
+	else
+		add_int(r, "bridge", o->bridge);
+	add_int(r, "bridge_at_end", j->stats.bridge);
 	add_int(r, "threads", o->threads ? o->threads : 1);
 	add_int(r, "pages", p->dirty_pages);
 	add_int(r, "written", j->stats.written);

@@ -25,7 +25,9 @@ def load(path):
 def case(r):
     """The name of a case, with what was asked for besides."""
     name = r["case"]
-    if r["bridge"]:
+    if r["bridge"] == "auto":
+        name += "+auto"
+    elif r["bridge"]:
         name += "+bridge" + (str(r["bridge"]) if r["bridge"] < 1 << 20 else "")
     if r["image"] == "fresh":
         name += "+fresh"

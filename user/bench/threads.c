@@ -90,6 +90,7 @@ static struct job run(const struct options *o, const struct pattern *p,
 		      const struct region *r)
 {
 	uint64_t part = p->pages / o->threads / 64 * 64, start;
+	bool choose = o->bridge == MRAM_BRIDGE_AUTO;
 	struct thread threads[MAX_THREADS];
 	pthread_barrier_t barrier;
 	struct job j = { 0 };
@@ -103,13 +104,15 @@ static struct job run(const struct options *o, const struct pattern *p,
 			.start = &barrier,
 			.save = {
 				.size = sizeof(threads[i].save),
-				.flags = MAPPED_RAM_SAVE_STOPPED,
+				.flags = MAPPED_RAM_SAVE_STOPPED |
+					 (choose ? MAPPED_RAM_SAVE_BRIDGE_AUTO :
+						   0),
 				.region_id = r->id,
 				.window = o->window,
 				.first_page = i * part,
 				.nr_pages = i == o->threads - 1 ?
 					    p->pages - i * part : part,
-				.bridge = o->bridge,
+				.bridge = choose ? 0 : o->bridge,
 				.max_extent = o->max_extent,
 			},
 		};
@@ -125,6 +128,7 @@ static struct job run(const struct options *o, const struct pattern *p,
 		j.stats.written += threads[i].save.out_written_pages;
 		j.stats.zero += threads[i].save.out_zero_pages;
 		j.stats.bridged += threads[i].save.out_bridged_pages;
+		j.stats.bridge = threads[i].save.out_bridge;
 		j.stats.ios += threads[i].save.out_ios;
 		j.stats.bytes += threads[i].save.out_bytes;
 	}

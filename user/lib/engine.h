@@ -60,6 +60,7 @@ struct engine_region {
  * struct engine_pass - one pass over a region: how, and what came of it
  * @window: most I/Os in flight; 0 for the engine's choice
  * @bridge: clean pages written along to join two dirty runs, at most
+ * @choose: how many of these it is, is for the engine to find out
  * @max_extent: most bytes of one I/O; 0 for the engine's choice
  * @stopped: nothing writes to the memory meanwhile
  * @done: pages dealt with so far, in all regions of the pass
@@ -71,14 +72,17 @@ struct engine_region {
  * @bridged: clean pages written along
  * @ios: writes or reads
  * @bytes: that they moved
+ * @best: what @bridge was at the end
  * @flags: MRAM_STATS_*
  *
- * The outputs are added to, so that one struct serves several regions.
+ * The outputs are added to, but for @best, so that one struct serves several
+ * regions.
  */
 struct engine_pass {
 	uint32_t window;
 	uint32_t bridge;
 	uint32_t max_extent;
+	bool choose;
 	bool stopped;
 
 	uint64_t done;
@@ -91,6 +95,7 @@ struct engine_pass {
 	uint64_t bridged;
 	uint64_t ios;
 	uint64_t bytes;
+	uint32_t best;
 	uint32_t flags;
 };
 

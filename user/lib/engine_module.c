@@ -205,7 +205,8 @@ static int save_range(struct module *m, struct engine_region *r,
 {
 	struct mapped_ram_save save = {
 		.size = sizeof(save),
-		.flags = p->stopped ? MAPPED_RAM_SAVE_STOPPED : 0,
+		.flags = (p->stopped ? MAPPED_RAM_SAVE_STOPPED : 0) |
+			 (p->choose ? MAPPED_RAM_SAVE_BRIDGE_AUTO : 0),
 		.region_id = r->id,
 		.window = at_most(p->window, m->info.out_max_window),
 		.first_page = first,
@@ -223,6 +224,7 @@ static int save_range(struct module *m, struct engine_region *r,
 	p->bridged += save.out_bridged_pages;
 	p->ios += save.out_ios;
 	p->bytes += save.out_bytes;
+	p->best = save.out_bridge;
 	add_flags(p, save.out_flags);
 	if (ret)
 		return engine_failed(err, "saving", m->base.io, r,
@@ -267,6 +269,10 @@ static int save(struct engine *e, struct engine_region *r,
 	uint64_t limit = 0, first = 0, end, page;
 	int ret;
 
+	if (p->choose && !(to_module(e)->info.out_features &
+			   MAPPED_RAM_FEATURE_BRIDGE_AUTO))
+		return mram_err(err, -EOPNOTSUPP,
+				"engine module: the loaded module cannot choose the length of bridges: say how many pages");
 	/* The module looks at the ranges that it is given; that is not all. */
 	ret = engine_check_length(e->io, r, &page);
 	if (ret)

@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 
 #include "bitmap.h"
-#include "pass.h"
+#include "choose.h"
 
 static uint64_t min(uint64_t a, uint64_t b)
 {
@@ -45,6 +45,7 @@ void extent_flush(struct mover *m)
 				   x.first + x.pages - base);
 	m->p->ios++;
 	m->ops->start(m, &x);
+	choose_counted(m, x.pages);
 }
 
 void extent_add_run(struct mover *m, uint64_t first, uint64_t pages)
@@ -54,7 +55,7 @@ void extent_add_run(struct mover *m, uint64_t first, uint64_t pages)
 
 	if (x->pages) {
 		gap = first - (x->first + x->pages);
-		if (gap && (gap > m->p->bridge ||
+		if (gap && (gap > m->bridge ||
 			    x->pages + gap >= m->max_pages ||
 			    !may_bridge(m, first - gap, first))) {
 			extent_flush(m);

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "bitmap.h"
+#include "choose.h"
 #include "error.h"
-#include "pass.h"
 #include "zero.h"
 
 /* A batch ends at this many words without a dirty bit. */
@@ -95,6 +95,7 @@ static void start_pass(struct mover *m, struct engine_region *r,
 		m->max_pages = 1;
 	m->window = min(p->window ? p->window : m->ops->default_window,
 			m->ops->max_window);
+	choose_start(m);
 	if (!m->base.io->direct)
 		p->flags |= MRAM_STATS_BUFFERED;
 }
@@ -227,11 +228,14 @@ static void save_batch(struct mover *m, uint64_t words)
 
 	if (ask_presence(m, words, absent))
 		return;
+	choose_batch(m, words);
 	for (i = 0; i < words && !m->error; i++) {
 		if (!m->claimed[i])
 			continue;
 		w = m->base_word + i;
+		choose_pause(m);
 		zero = absent[i] | find_zero(r, w, m->claimed[i] & ~absent[i]);
+		choose_resume(m);
 		if (zero) {
 			bitmap_clear(&r->file[w], zero);
 			m->claimed[i] &= ~zero;
@@ -243,6 +247,7 @@ static void save_batch(struct mover *m, uint64_t words)
 		extent_flush(m);
 		m->ops->kick(m);
 	}
+	choose_pause(m);
 }
 
 static void check_length(struct mover *m)
@@ -277,6 +282,8 @@ int mover_save(struct engine *e, struct engine_region *r,
 		if (ret)
 			mover_stop(m, ret, ENGINE_NO_PAGE);
 	}
+	choose_end(m);
+	p->best = m->bridge;
 	m->ops->drain(m);
 	check_length(m);
 	return end_pass(m, "saving", err);

@@ -10,6 +10,7 @@
 #ifndef MRAM_PASS_H
 #define MRAM_PASS_H
 
+#include "../../kmod/bridge.h"
 #include "engine.h"
 #include "presence.h"
 
@@ -57,6 +58,9 @@ struct mover_ops {
  * @presence: for asking what is there
  * @r: region of the pass that runs
  * @p: the pass that runs
+ * @known: what was found out about the image's device
+ * @trial: finding out more, see choose.c
+ * @bridge: clean pages between two runs that make one extent of them, at most
  * @window: I/Os in flight, at most
  * @max_pages: pages of an extent, at most
  * @error: what stops the pass, or 0
@@ -73,8 +77,12 @@ struct mover {
 	bool load;
 	struct presence presence;
 
+	struct mram_bridge known;
+
 	struct engine_region *r;
 	struct engine_pass *p;
+	struct mram_bridge_trial trial;
+	uint32_t bridge;
 	uint32_t window;
 	uint64_t max_pages;
 	int error;

@@ -63,6 +63,7 @@ static void add_stats(struct mram_pass_stats *sum,
 	sum->written += p->written;
 	sum->zero += p->zero;
 	sum->bridged += p->bridged;
+	sum->bridge = p->bridge;
 	sum->ios += p->ios;
 	sum->bytes += p->bytes;
 	sum->nsec += p->nsec;

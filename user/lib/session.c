@@ -317,6 +317,7 @@ int mram_session_pass(struct mram_session *s, const struct mram_pass_opts *opts,
 	p = (struct engine_pass){
 		.window = o.window,
 		.bridge = o.bridge,
+		.choose = o.bridge == MRAM_BRIDGE_AUTO,
 		.max_extent = o.max_extent,
 		.stopped = o.flags & MRAM_PASS_STOPPED,
 		.progress = o.progress ? progress : NULL,
@@ -334,6 +335,7 @@ int mram_session_pass(struct mram_session *s, const struct mram_pass_opts *opts,
 	st.written = p.moved;
 	st.zero = p.zero;
 	st.bridged = p.bridged;
+	st.bridge = p.best;
 	st.ios = p.ios;
 	st.bytes = p.bytes;
 	st.nsec = engine_clock() - start;

@@ -29,7 +29,8 @@ static const char help[] =
 "  --engine NAME      module, uring or pwrite alone\n"
 "  --window N         most I/Os in flight (32)\n"
 "  --max-extent SIZE  most bytes of one I/O (1M)\n"
-"  --bridge N         write up to N pages along to join two I/Os (0)\n"
+"  --bridge N         write up to N pages along to join two I/Os; auto: as many\n"
+"                     as pay (0)\n"
 "  --rounds N         save N times, take the median (3)\n"
 "  --keep             leave the file for the next time\n"
 "  --force            overwrite a block device\n"
@@ -122,12 +123,7 @@ static int take_option(void *data, int c)
 	case OPT_MAX_EXTENT:
 		return tool_take_extent("bench", optarg, &b->max_extent);
 	case OPT_BRIDGE:
-		if (!tool_parse_count(optarg, UINT32_MAX, &value))
-			return tool_usage("bench",
-					  "--bridge wants a number of pages, not '%s'",
-					  optarg);
-		b->bridge = (uint32_t)value;
-		return 0;
+		return tool_take_bridge("bench", optarg, &b->bridge);
 	case OPT_ROUNDS:
 		if (!tool_parse_count(optarg, 1000, &value) || !value)
 			return tool_usage("bench",
@@ -199,6 +195,7 @@ static void add(struct output *out, const struct bench_case *c,
 	o = json_object_new_object();
 	if (o && json_add(o, "case", json_text(c->name)) &&
 	    json_add(o, "engine", json_text(name)) &&
+	    json_add_number(o, "bridge", r->bridge) &&
 	    json_add_number(o, "ios", r->ios) &&
 	    json_add_number(o, "bytes", r->bytes) &&
 	    json_add_number(o, "nsec", r->nsec) &&

@@ -52,12 +52,14 @@ struct bench_case {
  * @nsec: from the dirty bitmap to the valid image
  * @cpu_nsec: of this process, in user space and kernel
  * @bytes: of dirty pages
+ * @bridge: longest bridge at the end
  */
 struct bench_result {
 	uint64_t nsec;
 	uint64_t cpu_nsec;
 	uint64_t ios;
 	uint64_t bytes;
+	uint32_t bridge;
 };
 
 /**

@@ -127,6 +127,7 @@ static int read_result(const char *text, struct bench_result *r)
 		r->cpu_nsec = (uint64_t)(nsec / 100 * (number(job, "usr_cpu") +
 						      number(job, "sys_cpu")));
 		r->ios = (uint64_t)number(write, "total_ios");
+		r->bridge = 0;
 		r->bytes = (uint64_t)number(write, "io_bytes");
 		ret = r->nsec && r->bytes ? 0 : -EINVAL;
 	}

@@ -50,15 +50,16 @@ static int on_progress(void *data, uint64_t done, uint64_t total)
 
 /* More than one pass only when a signal that means nothing ended the first. */
 static int pass(struct mram_session *s, const struct mram_pass_opts *o,
-		uint64_t *ios, struct mram_error *err)
+		struct bench_result *r, struct mram_error *err)
 {
 	struct mram_pass_stats st = { .size = sizeof(st) };
 	int ret;
 
-	*ios = 0;
+	r->ios = 0;
 	do {
 		ret = mram_session_pass(s, o, &st, err);
-		*ios += st.ios;
+		r->ios += st.ios;
+		r->bridge = st.bridge;
 	} while (ret == -EINTR && !cleanup_interrupted());
 	return ret;
 }
@@ -72,7 +73,7 @@ static int measure(const struct bench *b, const uint64_t *dirty,
 
 	ret = mram_session_or_dirty(s, 0, 0, dirty, b->size / BENCH_PAGE, err);
 	if (!ret)
-		ret = pass(s, o, &r->ios, err);
+		ret = pass(s, o, r, err);
 	if (!ret)
 		ret = mram_session_commit(s, err);
 	r->nsec = tool_now() - start;
@@ -94,7 +95,6 @@ static int job(const struct bench *b, const uint64_t *dirty, const char *engine,
 					     .max_extent = b->max_extent,
 					     .progress = on_progress);
 	struct mram_session *s;
-	uint64_t ios;
 	int ret;
 
 	ret = mram_session_open(&s, b->target, &so, err);
@@ -106,7 +106,7 @@ static int job(const struct bench *b, const uint64_t *dirty, const char *engine,
 	if (!ret)
 		ret = mram_session_mark_dirty(s, -1, 0, MRAM_ALL, err);
 	if (!ret)
-		ret = pass(s, &po, &ios, err);
+		ret = pass(s, &po, r, err);
 	po.bridge = b->bridge;
 	if (!ret)
 		ret = measure(b, dirty, s, &po, r, err);

@@ -113,6 +113,23 @@ int tool_take_window(const char *command, const char *arg, uint32_t *out)
 	return 0;
 }
 
+int tool_take_bridge(const char *command, const char *arg, uint32_t *out)
+{
+	uint64_t value;
+
+	if (!strcmp(arg, "auto")) {
+		*out = MRAM_BRIDGE_AUTO;
+		return 0;
+	}
+	if (!tool_parse_count(arg, UINT32_MAX, &value) ||
+	    value == MRAM_BRIDGE_AUTO)
+		return tool_usage(command,
+				  "--bridge wants a number of pages or auto, not '%s'",
+				  arg);
+	*out = (uint32_t)value;
+	return 0;
+}
+
 int tool_take_extent(const char *command, const char *arg, uint32_t *out)
 {
 	uint64_t value;

@@ -27,7 +27,8 @@ static const char help[] =
 "                      that holds it; may be given more than once\n"
 "  --engine NAME       module, uring or pwrite; default: the first that works\n"
 "  --window N          most I/Os in flight\n"
-"  --bridge N          write up to N pages along to join two I/Os\n"
+"  --bridge N          write up to N pages along to join two I/Os; auto: as\n"
+"                      many as pay\n"
 "  --max-extent SIZE   most bytes of one I/O\n"
 "  --machine NAME      QEMU's machine type, for the image's header\n"
 "  --force             overwrite an IMAGE that holds something else\n"
@@ -137,7 +138,6 @@ static int take_qmp_option(struct save_qmp *q, int c)
 static int take_option(void *data, int c)
 {
 	struct save *s = data;
-	uint64_t value;
 
 	switch (c) {
 	case OPT_REGION:
@@ -147,12 +147,7 @@ static int take_option(void *data, int c)
 	case OPT_WINDOW:
 		return tool_take_window("save", optarg, &s->pass.window);
 	case OPT_BRIDGE:
-		if (!tool_parse_count(optarg, UINT32_MAX, &value))
-			return tool_usage("save",
-					  "--bridge wants a number of pages, not '%s'",
-					  optarg);
-		s->pass.bridge = (uint32_t)value;
-		return 0;
+		return tool_take_bridge("save", optarg, &s->pass.bridge);
 	case OPT_MAX_EXTENT:
 		return tool_take_extent("save", optarg, &s->pass.max_extent);
 	case OPT_MACHINE:
@@ -215,6 +210,7 @@ static int run_passes(struct save *s, struct mram_session *session,
 		s->total.written += stats.written;
 		s->total.zero += stats.zero;
 		s->total.bridged += stats.bridged;
+		s->total.bridge = stats.bridge;
 		s->total.ios += stats.ios;
 		s->total.bytes += stats.bytes;
 		s->total.nsec += stats.nsec;
@@ -265,6 +261,9 @@ static void summary(const struct save *s, const char *engine, uint64_t nsec)
 	       (unsigned long long)s->total.ios,
 	       tool_format_size(s->total.bytes).text, engine,
 	       tool_seconds(nsec));
+	if (s->pass.bridge == MRAM_BRIDGE_AUTO && s->total.bridged)
+		printf("bridges of up to %u pages pay here, %llu pages written along\n",
+		       s->total.bridge, (unsigned long long)s->total.bridged);
 	if (s->total.flags & MRAM_STATS_BUFFERED)
 		tool_warn("%s: the file system did not write directly; pages of the image went through the page cache",
 			  s->image);

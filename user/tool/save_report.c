@@ -119,6 +119,7 @@ static bool add_stats(json_object *o, const struct mram_pass_stats *p)
 	       json_add_number(o, "written", p->written) &&
 	       json_add_number(o, "zero", p->zero) &&
 	       json_add_number(o, "bridged", p->bridged) &&
+	       json_add_number(o, "bridge", p->bridge) &&
 	       json_add_number(o, "ios", p->ios) &&
 	       json_add_number(o, "bytes", p->bytes) &&
 	       json_add_number(o, "nsec", p->nsec);

@@ -97,6 +97,7 @@ int tool_one_image(const char *command, int argc, char **argv,
 /* Values of options that several subcommands have; they return the same. */
 int tool_take_engine(const char *command, const char *arg, const char **out);
 int tool_take_window(const char *command, const char *arg, uint32_t *out);
+int tool_take_bridge(const char *command, const char *arg, uint32_t *out);
 int tool_take_extent(const char *command, const char *arg, uint32_t *out);
 int tool_take_offset(const char *command, const char *option, const char *arg,
 		     uint64_t *out);

@@ -31,7 +31,7 @@ static const char usage_text[] =
 "  --downtime-pages N    stop the guest when so few pages are dirty (300)\n"
 "  --max-passes N        or after so many passes (10)\n"
 "  --bridge N            write up to N clean pages along to join two runs of\n"
-"                        dirty ones (8)\n"
+"                        dirty ones; auto: as many as pay (8)\n"
 "  --manual-protect      use KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2\n"
 "\n"
 "restore only:\n"
@@ -157,7 +157,8 @@ int main(int argc, char **argv)
 			o.max_passes = number(optarg, MAX_PASSES);
 			break;
 		case 'b':
-			o.bridge = number(optarg, UINT32_MAX);
+			o.bridge = !strcmp(optarg, "auto") ? MRAM_BRIDGE_AUTO :
+				   number(optarg, MRAM_BRIDGE_AUTO - 1);
 			break;
 		case 'n':
 			o.run = number(optarg, UINT32_MAX);
