@@ -27,33 +27,58 @@
 #define TEXT_MAX	(1u << 20)
 #define MAPPINGS_MAX	4096
 
-static int make_socket(const char *path)
+static int listen_at(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	mode_t mask;
 	int fd, ret;
+	mode_t mask;
 
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		tool_fail("%s: too long for a socket's path", path);
-		return -1;
-	}
-	memcpy(address.sun_path, path, strlen(path) + 1);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		tool_fail("a socket: %s", strerror(errno));
-		return -1;
-	}
+	if (fd < 0)
+		return -errno;
 	/* Whoever connects is given a machine's memory. */
 	mask = umask(0177);
 	ret = bind(fd, (struct sockaddr *)&address, sizeof(address));
 	umask(mask);
-	if (!ret && !listen(fd, 1))
-		return fd;
-	tool_fail("%s: cannot listen there: %s%s", path, strerror(errno),
-		  errno == EADDRINUSE ? "; remove it if nobody does" : "");
-	close(fd);
-	if (!ret)
+	if (ret) {
+		ret = -errno;
+	} else if (listen(fd, 1)) {
+		ret = -errno;
 		unlink(path);
+	}
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
+}
+
+/*
+ * Under another name first: who sees the socket under its own can connect. A
+ * second name, since a new name would take the place of what is there.
+ */
+static int make_socket(const char *path, struct stat *made)
+{
+	char first[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int fd, ret;
+
+	if ((size_t)snprintf(first, sizeof(first), "%s.%d", path,
+			     (int)getpid()) >= sizeof(first)) {
+		tool_fail("%s: too long for a socket's path", path);
+		return -1;
+	}
+	fd = listen_at(first);
+	ret = fd;
+	if (fd >= 0) {
+		ret = lstat(first, made) || link(first, path) ? -errno : 0;
+		unlink(first);
+	}
+	if (ret >= 0)
+		return fd;
+	tool_fail("%s: cannot listen there: %s%s", path, strerror(-ret),
+		  ret == -EEXIST ? "; remove it if nobody does" : "");
+	if (fd >= 0)
+		close(fd);
 	return -1;
 }
 
@@ -90,13 +115,9 @@ int peer_accept(struct peer *p, const char *path)
 	struct stat made = { 0 };
 	int fd, ret;
 
-	fd = make_socket(path);
+	fd = make_socket(path, &made);
 	if (fd < 0)
 		return TOOL_FAILED;
-	if (lstat(path, &made)) {
-		close(fd);
-		return tool_fail("%s: %s", path, strerror(errno));
-	}
 	ret = await(fd, 0);
 	if (!ret) {
 		p->fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
