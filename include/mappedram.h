@@ -1080,7 +1080,8 @@ int mram_restore_lazy_start(struct mram_restore_lazy *l,
 /**
  * mram_restore_lazy_pause - read only what is touched, until resumed
  *
- * What is being read is still brought in. Any thread may call this.
+ * What is being read is still brought in. Once it is started any thread may call
+ * this, and the two that follow.
  */
 void mram_restore_lazy_pause(struct mram_restore_lazy *l);
 
@@ -1088,7 +1089,7 @@ void mram_restore_lazy_pause(struct mram_restore_lazy *l);
  * mram_restore_lazy_resume - go on reading everything
  *
  * Also after a read has failed, which stops that: it is tried again then, and
- * the error is forgotten. Any thread may call this.
+ * the error is forgotten.
  */
 void mram_restore_lazy_resume(struct mram_restore_lazy *l);
 
@@ -1097,7 +1098,7 @@ void mram_restore_lazy_resume(struct mram_restore_lazy *l);
  *
  * Nothing is read any more. Whoever touches a page that is not there gets
  * SIGBUS or waits until the restore is closed, as MRAM_LAZY_WAIT says. A call
- * that waits for the end returns -ECANCELED. Any thread may call this.
+ * that waits for the end returns -ECANCELED.
  */
 void mram_restore_lazy_cancel(struct mram_restore_lazy *l);
 

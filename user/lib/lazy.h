@@ -245,6 +245,7 @@ struct lazy_late {
  * @late: one a block, in a thread that serves faults
  * @changing: an event is due: nothing can be placed before it was read
  * @unknown: where somebody touched memory that is not known, or 0
+ * @note: to be told when @place is not held any more, or NULL
  * @err: its own
  */
 struct lazy_worker {
@@ -260,6 +261,7 @@ struct lazy_worker {
 	struct lazy_late *late;
 	bool changing;
 	uint64_t unknown;
+	const char *note;
 	struct mram_error err;
 };
 
@@ -355,8 +357,15 @@ struct lazy_block *lazy_block_find(struct mram_restore_lazy *l,
 				   const struct lazy_fd *f, uint64_t addr,
 				   uint64_t *unit);
 
-/** lazy_block_cut_tail - units from @first to @end are in no segment any more */
-int lazy_block_cut_tail(struct lazy_block *b, uint64_t first, uint64_t end);
+/** lazy_block_make_room - for @more segments; false if there is no memory */
+bool lazy_block_make_room(struct lazy_block *b, size_t more);
+
+/**
+ * lazy_block_cut_tail - units from @first to @end are in no segment any more
+ *
+ * They are in the last one; there is room for one more.
+ */
+void lazy_block_cut_tail(struct lazy_block *b, uint64_t first, uint64_t end);
 
 /** lazy_block_sort - put the segments in order, drop empty ones */
 void lazy_block_sort(struct lazy_block *b);
@@ -462,8 +471,12 @@ void lazy_keep(struct mram_restore_lazy *l, struct lazy_block *b,
 
 struct uffd_msg;
 
-/** lazy_event - what happened to the memory; with @place held for writing */
-void lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
+/**
+ * lazy_event - what happened to the memory; with @place held for writing
+ *
+ * Return: what the caller's message function is to be told afterwards, or NULL.
+ */
+const char *lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
 		const struct uffd_msg *msg);
 
 /* ------------------------------------------- lazy_fault.c, lazy_stream.c */

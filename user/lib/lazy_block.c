@@ -292,15 +292,20 @@ uint64_t lazy_block_count(const struct mram_restore_lazy *l,
 
 /* --------------------------------------------------------------- segments */
 
-int lazy_block_cut_tail(struct lazy_block *b, uint64_t first, uint64_t end)
+bool lazy_block_make_room(struct lazy_block *b, size_t more)
 {
-	struct lazy_segment *grown, *last;
+	struct lazy_segment *grown;
 
-	grown = realloc(b->segment, (b->nr_segments + 1) * sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	b->segment = grown;
-	last = &b->segment[b->nr_segments - 1];
+	grown = realloc(b->segment, (b->nr_segments + more) * sizeof(*grown));
+	if (grown)
+		b->segment = grown;
+	return grown;
+}
+
+void lazy_block_cut_tail(struct lazy_block *b, uint64_t first, uint64_t end)
+{
+	struct lazy_segment *last = &b->segment[b->nr_segments - 1];
+
 	last[1] = (struct lazy_segment){
 		.addr = last->addr + ((end - last->first) << b->unit_shift),
 		.first = end,
@@ -308,7 +313,6 @@ int lazy_block_cut_tail(struct lazy_block *b, uint64_t first, uint64_t end)
 	};
 	last->units = first - last->first;
 	b->nr_segments++;
-	return 0;
 }
 
 static int compare(const void *a, const void *b)

@@ -132,8 +132,8 @@ static void cut(struct mram_restore_lazy *l, struct lazy_block *b,
 	lazy_block_sort(b);
 }
 
-void lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
-		const struct uffd_msg *msg)
+const char *lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
+		       const struct uffd_msg *msg)
 {
 	uint64_t start = 0, end = 0, to = 0;
 	size_t i;
@@ -152,11 +152,9 @@ void lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
 	case UFFD_EVENT_FORK:
 		/* Its memory cannot be had twice: see the header. */
 		close((int)msg->arg.fork.ufd);
-		lazy_message(l, "the process has forked: in its child, memory that is missing is zero");
-		return;
+		return "the process has forked: in its child, memory that is missing is zero";
 	default:
-		lazy_message(l, "userfaultfd: event %#x is not known", msg->event);
-		return;
+		return "a userfaultfd tells of an event that is not known";
 	}
 	for (i = 0; i < l->nr_blocks; i++) {
 		struct lazy_block *b = &l->blocks[i];
@@ -172,4 +170,5 @@ void lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
 	lazy_uffd_wake(f->fd, start, end - start);
 	if (to)
 		lazy_uffd_wake(f->fd, to, end - start);
+	return NULL;
 }

@@ -246,13 +246,16 @@ static unsigned int take_messages(struct lazy_worker *w, struct lazy_fd *fd,
 				  struct fault *faults)
 {
 	unsigned int i, nr_faults = 0;
+	const char *note;
 
 	for (i = 0; i < nr; i++, msg++) {
 		struct fault *f = &faults[nr_faults];
 		uint64_t addr = msg->arg.pagefault.address;
 
 		if (msg->event != UFFD_EVENT_PAGEFAULT) {
-			lazy_event(w->l, fd, msg);
+			note = lazy_event(w->l, fd, msg);
+			if (note)
+				w->note = note;
 			continue;
 		}
 		f->b = lazy_block_find(w->l, fd, addr, &f->unit);
@@ -306,6 +309,9 @@ static bool serve_fd(struct lazy_worker *w, struct lazy_fd *fd)
 		     take_messages(w, fd, msg, (unsigned int)
 				   ((size_t)got / sizeof(*msg)), faults);
 		pthread_rwlock_unlock(&l->place);
+		if (w->note)
+			lazy_message(l, "%s", w->note);
+		w->note = NULL;
 		for (i = 0; i < nr; i++)
 			if (faults[i].minor)
 				serve_minor(w, &faults[i]);
@@ -315,7 +321,7 @@ static bool serve_fd(struct lazy_worker *w, struct lazy_fd *fd)
 	wake_late(w);
 	if (w->unknown)
 		look_again(w, fd);
-	return code == EAGAIN || code == EINTR;
+	return got > 0 || code == EAGAIN || code == EINTR;
 }
 
 /* Streamers wait while this is not 0. */

@@ -143,9 +143,9 @@ static void leave_out_one(struct mram_restore_lazy *l, struct lazy_block *b,
 	uint64_t first = (start - b->addr) >> b->unit_shift;
 	uint64_t end = (stop - b->addr) >> b->unit_shift;
 
-	if (lazy_block_cut_tail(b, first, end))
+	if (lazy_uffd_unregister(l->fds[b->fd].fd, start, stop - start))
 		return;
-	lazy_uffd_unregister(l->fds[b->fd].fd, start, stop - start);
+	lazy_block_cut_tail(b, first, end);
 	/* Not to be filled along with what is around it. */
 	bitmap_or_range(b->claimed, first, end);
 	bitmap_or_range(b->placed, first, end);
@@ -184,10 +184,13 @@ static size_t leave_out(struct mram_restore_lazy *l, struct lazy_block *b,
 static void leave_out_gaps(struct mram_restore_lazy *l, struct lazy_block *b)
 {
 	uint64_t gap = LAZY_GAP;
+	size_t nr;
 
 	/* Each one is one more mapping, of which there is a limit. */
-	while (leave_out(l, b, gap, true) > LAZY_MAX_PARTS)
+	while ((nr = leave_out(l, b, gap, true)) > LAZY_MAX_PARTS)
 		gap *= 2;
+	if (!lazy_block_make_room(b, nr))
+		return;
 	leave_out(l, b, gap, false);
 	lazy_block_sort(b);
 }

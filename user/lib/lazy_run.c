@@ -58,6 +58,7 @@ void lazy_lose(struct mram_restore_lazy *l, const struct mram_error *err)
 	pthread_mutex_lock(&l->lock);
 	if (!l->lost.code)
 		l->lost = *err;
+	pthread_cond_broadcast(&l->done);
 	pthread_mutex_unlock(&l->lock);
 }
 
