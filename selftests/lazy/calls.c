@@ -14,7 +14,7 @@
 #include "../kselftest_harness.h"
 #include "common.h"
 
-#define LENGTH		(64 * MIB)
+#define LENGTH		(32 * MIB)
 /* In thousandths of a call a page: a twentieth of two calls. */
 #define LIMIT		100
 
@@ -110,7 +110,7 @@ static uint64_t measure(struct __test_metadata *_metadata,
 	return made * 1000 / m->set;
 }
 
-TEST_F_TIMEOUT(calls, pages_that_lie_together, 60)
+TEST_F_TIMEOUT(calls, pages_that_lie_together, 180)
 {
 	int i;
 
@@ -119,7 +119,7 @@ TEST_F_TIMEOUT(calls, pages_that_lie_together, 60)
 		EXPECT_GE(LIMIT, measure(_metadata, &self->m, guest_kinds[i]));
 }
 
-TEST_F_TIMEOUT(calls, pages_in_runs, 60)
+TEST_F_TIMEOUT(calls, pages_in_runs, 180)
 {
 	self->m = model_make(PATTERN_RUNS, LENGTH);
 	EXPECT_GE(LIMIT, measure(_metadata, &self->m, MEMORY_PRIVATE));
@@ -127,7 +127,7 @@ TEST_F_TIMEOUT(calls, pages_in_runs, 60)
 }
 
 /* One call places one run; but few reads bring them. */
-TEST_F_TIMEOUT(calls, pages_that_lie_alone, 60)
+TEST_F_TIMEOUT(calls, pages_that_lie_alone, 180)
 {
 	self->m = model_make(PATTERN_SCATTERED, LENGTH);
 	EXPECT_GE(1100, measure(_metadata, &self->m, MEMORY_PRIVATE));

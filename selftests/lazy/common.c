@@ -45,7 +45,7 @@ static uint64_t next_run(enum pattern pattern, uint64_t i, uint64_t *n)
 		return (i + 3) / 4 * 4;
 	case PATTERN_SPARSE:
 		*n = 1 + random_below(3);
-		return i + random_below(4000);
+		return i + random_below(1500);
 	case PATTERN_ENDS:
 		*n = 16;
 		return i ? 32 * MIB / PAGE - 16 + (i > 16) * UINT32_MAX : 0;

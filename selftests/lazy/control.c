@@ -95,7 +95,7 @@ static void *pause_and_resume(void *data)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(control, from_many_threads, 60)
+TEST_F_TIMEOUT(control, from_many_threads, 180)
 {
 	pthread_t id[3];
 	int i;
@@ -187,7 +187,7 @@ TEST_F(control, closed_when_all_is_there)
 }
 
 /* A child that only runs a program does no harm. */
-TEST_F_TIMEOUT(control, programs_may_be_run, 60)
+TEST_F_TIMEOUT(control, programs_may_be_run, 180)
 {
 	int i;
 
@@ -199,7 +199,7 @@ TEST_F_TIMEOUT(control, programs_may_be_run, 60)
 }
 
 /* Faults that come all the time do not keep the rest from being read. */
-TEST_F_TIMEOUT(control, streaming_goes_on_under_faults, 60)
+TEST_F_TIMEOUT(control, streaming_goes_on_under_faults, 180)
 {
 	struct toucher t[3];
 	pthread_t id[3];

@@ -138,7 +138,7 @@ static void discard_while(struct __test_metadata *_metadata, struct model *m,
 	free(gone);
 }
 
-TEST_F_TIMEOUT(discard, while_it_is_touched, 120)
+TEST_F_TIMEOUT(discard, while_it_is_touched, 300)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
 						    .flags = MRAM_LAZY_PAUSED);
@@ -149,7 +149,7 @@ TEST_F_TIMEOUT(discard, while_it_is_touched, 120)
 }
 
 /* Whoever reads the event must not wait for it. */
-TEST_F_TIMEOUT(discard, with_one_thread_for_faults, 120)
+TEST_F_TIMEOUT(discard, with_one_thread_for_faults, 300)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
 						    .fault_threads = 1,
@@ -175,7 +175,7 @@ static void *touch_many(void *toucher)
 }
 
 /* Faults come before the event in what is read: they must not bury it. */
-TEST_F_TIMEOUT(discard, under_a_storm_of_faults, 60)
+TEST_F_TIMEOUT(discard, under_a_storm_of_faults, 180)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
 						    .flags = MRAM_LAZY_PAUSED,
@@ -205,7 +205,7 @@ TEST_F_TIMEOUT(discard, under_a_storm_of_faults, 60)
 }
 
 /* Through the file: no event tells, so it counts for what was there. */
-TEST_F_TIMEOUT(discard, hole_punched_through_the_file, 60)
+TEST_F_TIMEOUT(discard, hole_punched_through_the_file, 180)
 {
 	struct memory mem = guest_make(MEMORY_MEMFD, LENGTH);
 	struct mram_restore_lazy *l;
@@ -235,7 +235,7 @@ TEST_F_TIMEOUT(discard, hole_punched_through_the_file, 60)
 }
 
 /* What is mapped in its place is not ours. */
-TEST_F_TIMEOUT(discard, unmapped, 60)
+TEST_F_TIMEOUT(discard, unmapped, 180)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
 						    .flags = MRAM_LAZY_PAUSED);
@@ -269,7 +269,7 @@ TEST_F_TIMEOUT(discard, unmapped, 60)
 	memory_free(&mem);
 }
 
-TEST_F_TIMEOUT(discard, moved, 60)
+TEST_F_TIMEOUT(discard, moved, 180)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
 						    .flags = MRAM_LAZY_PAUSED);

@@ -83,7 +83,7 @@ static int fail_pages(FIXTURE_DATA(disk) *self, uint64_t first, uint64_t count)
 	return flaky_set(&self->flaky, &part, 1);
 }
 
-TEST_F_TIMEOUT(disk, fails_in_places, 60)
+TEST_F_TIMEOUT(disk, fails_in_places, 180)
 {
 	struct waiter w[2];
 	char name[32];
@@ -130,7 +130,7 @@ static void *flap(void *data)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(disk, fails_now_and_then, 120)
+TEST_F_TIMEOUT(disk, fails_now_and_then, 300)
 {
 	struct flapping f = { .flaky = &self->flaky };
 	struct toucher t[3];

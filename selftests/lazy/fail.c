@@ -97,7 +97,7 @@ static void mend_image(const struct model *m, unsigned char *tail, size_t size,
 }
 
 /* Streaming stops, what is there is right, what is not gets nobody anywhere. */
-TEST_F_TIMEOUT(fail, image_cut_short, 60)
+TEST_F_TIMEOUT(fail, image_cut_short, 180)
 {
 	struct mram_restore_lazy_opts o =
 		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
@@ -134,7 +134,7 @@ TEST_F_TIMEOUT(fail, image_cut_short, 60)
 	free(tail);
 }
 
-TEST_F_TIMEOUT(fail, touched_page_is_poisoned, 60)
+TEST_F_TIMEOUT(fail, touched_page_is_poisoned, 180)
 {
 	struct mram_restore_lazy_opts o =
 		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
@@ -223,7 +223,7 @@ static void lose_while_discarding(struct __test_metadata *_metadata,
 	mend_image(&self->m, tail, size, at);
 }
 
-TEST_F_TIMEOUT(fail, touched_page_is_poisoned_while_discarding, 60)
+TEST_F_TIMEOUT(fail, touched_page_is_poisoned_while_discarding, 180)
 {
 	if (!can_poison())
 		SKIP(return, "this kernel cannot poison pages");
@@ -234,7 +234,7 @@ TEST_F_TIMEOUT(fail, touched_page_is_poisoned_while_discarding, 60)
 }
 
 /* Of memory that is left alone, as the image does not hold it, parts may go. */
-TEST_F_TIMEOUT(fail, closed_with_a_hole, 60)
+TEST_F_TIMEOUT(fail, closed_with_a_hole, 180)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
 						    .flags = MRAM_LAZY_PAUSED);
@@ -279,7 +279,7 @@ TEST_F_TIMEOUT(fail, closed_with_a_hole, 60)
 	model_free(&m);
 }
 
-TEST_F_TIMEOUT(fail, touched_page_waits, 60)
+TEST_F_TIMEOUT(fail, touched_page_waits, 180)
 {
 	struct mram_restore_lazy_opts o =
 		MRAM_OPTS(mram_restore_lazy_opts,
@@ -320,7 +320,7 @@ TEST_F_TIMEOUT(fail, touched_page_waits, 60)
 }
 
 /* Who still waits when it is closed does not get zeros either. */
-TEST_F_TIMEOUT(fail, closed_under_a_waiter, 60)
+TEST_F_TIMEOUT(fail, closed_under_a_waiter, 180)
 {
 	struct mram_restore_lazy_opts o =
 		MRAM_OPTS(mram_restore_lazy_opts,
@@ -343,7 +343,7 @@ TEST_F_TIMEOUT(fail, closed_under_a_waiter, 60)
 	free(tail);
 }
 
-TEST_F_TIMEOUT(fail, twice, 60)
+TEST_F_TIMEOUT(fail, twice, 180)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
 						    .flags = MRAM_LAZY_PAUSED);

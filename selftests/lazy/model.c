@@ -15,7 +15,7 @@
 #include "../kselftest_harness.h"
 #include "common.h"
 
-#define LENGTH		(24 * MIB)
+#define LENGTH		(12 * MIB)
 #define TOUCHERS	4
 
 FIXTURE(model) {
@@ -99,7 +99,7 @@ static void restore(struct __test_metadata *_metadata, const struct model *m,
 	EXPECT_EQ(fds - (mem.fd >= 0), fds_now());
 }
 
-TEST_F_TIMEOUT(model, as_it_comes, 120)
+TEST_F_TIMEOUT(model, as_it_comes, 300)
 {
 	int kind;
 
@@ -108,7 +108,7 @@ TEST_F_TIMEOUT(model, as_it_comes, 120)
 	EXPECT_EQ(0, cached_pages(self->m.path));
 }
 
-TEST_F_TIMEOUT(model, touched_first, 120)
+TEST_F_TIMEOUT(model, touched_first, 300)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
 						    .flags = MRAM_LAZY_PAUSED);
@@ -119,7 +119,7 @@ TEST_F_TIMEOUT(model, touched_first, 120)
 }
 
 /* Numbers that are nobody's defaults. */
-TEST_F_TIMEOUT(model, other_sizes, 120)
+TEST_F_TIMEOUT(model, other_sizes, 300)
 {
 	static const struct {
 		uint32_t faults, streams, extent, around;

@@ -260,7 +260,7 @@ static bool have(int kind)
 	return true;
 }
 
-TEST_F_TIMEOUT(process, sees_the_image, 120)
+TEST_F_TIMEOUT(process, sees_the_image, 300)
 {
 	struct mram_restore_lazy_stats st = { .size = sizeof(st) };
 	int kind;
@@ -280,7 +280,7 @@ TEST_F_TIMEOUT(process, sees_the_image, 120)
 	}
 }
 
-TEST_F_TIMEOUT(process, discards_memory, 120)
+TEST_F_TIMEOUT(process, discards_memory, 300)
 {
 	struct mram_restore_lazy_stats st = { .size = sizeof(st) };
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
@@ -301,7 +301,7 @@ TEST_F_TIMEOUT(process, discards_memory, 120)
 	}
 }
 
-TEST_F_TIMEOUT(process, is_killed, 60)
+TEST_F_TIMEOUT(process, is_killed, 180)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
 						    .flags = MRAM_LAZY_PAUSED);
@@ -329,7 +329,7 @@ TEST_F_TIMEOUT(process, is_killed, 60)
 	}
 }
 
-TEST_F_TIMEOUT(process, address_is_wrong, 60)
+TEST_F_TIMEOUT(process, address_is_wrong, 180)
 {
 	begin(_metadata, self, MEMORY_PRIVATE, JOB_WAIT);
 	/* Where no program has anything. */
@@ -341,7 +341,7 @@ TEST_F_TIMEOUT(process, address_is_wrong, 60)
 }
 
 /* What was there before stays, which is wrong: that must not go unnoticed. */
-TEST_F_TIMEOUT(process, has_written_to_its_memory, 60)
+TEST_F_TIMEOUT(process, has_written_to_its_memory, 180)
 {
 	struct mram_restore_lazy_stats st = { .size = sizeof(st) };
 
@@ -358,7 +358,7 @@ TEST_F_TIMEOUT(process, has_written_to_its_memory, 60)
 }
 
 /* Not the process, but whoever restores it, gives up. */
-TEST_F_TIMEOUT(process, waits_when_it_is_given_up, 60)
+TEST_F_TIMEOUT(process, waits_when_it_is_given_up, 180)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
 						    .flags = MRAM_LAZY_PAUSED);

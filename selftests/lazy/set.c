@@ -259,7 +259,7 @@ TEST_F(set, format_is_as_documented)
 	EXPECT_EQ(0, memcmp(f.bytes, found.bytes, f.size));
 }
 
-TEST_F_TIMEOUT(set, damaged, 60)
+TEST_F_TIMEOUT(set, damaged, 180)
 {
 	struct file good = make_file(&self->m), f;
 	size_t i;
@@ -280,7 +280,7 @@ TEST_F_TIMEOUT(set, damaged, 60)
 }
 
 /* Everything is right but one field. */
-TEST_F_TIMEOUT(set, of_bad_will, 60)
+TEST_F_TIMEOUT(set, of_bad_will, 180)
 {
 	static const struct {
 		size_t at, size;
