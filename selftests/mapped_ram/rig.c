@@ -90,6 +90,7 @@ static void need_rest(struct rig *rig, enum mem_kind kind, size_t length,
 			 page_size(), region_flags);
 	if (err)
 		need_failed("REGION_ADD: %s", strerror(-err));
+	need_huge(&rig->mem);
 	need_model(&rig->m, &rig->r, &rig->img);
 }
 
@@ -173,8 +174,10 @@ int64_t page_frame(const void *addr)
 	return entry & present ? entry & frame : 0;
 }
 
-long mapping_rss_kb(const void *addr)
+/* A field of the mapping that starts at @addr, in kB */
+static long mapping_kb(const void *addr, const char *field)
 {
+	size_t length = strlen(field);
 	long kb = -ENOENT;
 	bool here = false;
 	char line[256], start[32];
@@ -187,11 +190,33 @@ long mapping_rss_kb(const void *addr)
 	while (fgets(line, sizeof(line), f)) {
 		if (!strncmp(line, start, strlen(start)))
 			here = true;
-		if (here && sscanf(line, "Rss: %ld", &kb) == 1)
+		if (here && !strncmp(line, field, length) &&
+		    sscanf(line + length, ": %ld", &kb) == 1)
 			break;
 	}
 	fclose(f);
 	return kb;
+}
+
+long mapping_rss_kb(const void *addr)
+{
+	return mapping_kb(addr, "Rss");
+}
+
+void need_huge(const struct mem *m)
+{
+	int tries;
+
+	for (tries = 0; m->kind == MEM_THP; tries++) {
+		memset(m->addr, 0, m->length);
+		if (mapping_kb(m->addr, "AnonHugePages") * KIB == m->length)
+			break;
+		if (tries == 10)
+			need_failed("no huge pages for memory of kind %s",
+				    mem_name(m->kind));
+		madvise(m->addr, m->length, MADV_DONTNEED);
+		write_file("/proc/sys/vm/compact_memory", "1");
+	}
 }
 
 long cached_range_pages(const struct region *r, const struct image *img,

@@ -84,6 +84,12 @@ void need_image_unfilled(struct image *img, const char *dev, uint64_t size);
 /* The kernel's page frame behind @addr, 0 when none is mapped, or -errno */
 int64_t page_frame(const void *addr);
 
+/*
+ * Memory of kind MEM_THP becomes huge pages: what is read before it is written
+ * to, as a model does, would be small ones.
+ */
+void need_huge(const struct mem *m);
+
 /* Of @nr format pages of the image those in the page cache, or -errno */
 long cached_range_pages(const struct region *r, const struct image *img,
 			uint64_t first, uint64_t nr);

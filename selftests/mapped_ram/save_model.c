@@ -201,6 +201,7 @@ static void one_shape(struct __test_metadata *_metadata,
 	self->out_flags = set.out_flags;
 	ASSERT_EQ(0, region_add(&r, self->dev, mem.addr, shape->length,
 				offset, shape->page_size, 0));
+	need_huge(&mem);
 	need_model(&m, &r, &img);
 
 	for (pass = 0; pass < (shape->length > 2 * MIB ? 2 : PASSES); pass++) {
