@@ -7,6 +7,7 @@
  * image    the attached file or block device (image.c)
  * pass     one SAVE or LOAD while it runs (pass.c), with its window of I/Os in
  *          flight (transfer.c)
+ * window   the memory for it (window.c)
  *
  * Locks, outermost first:
  *
@@ -82,6 +83,8 @@ struct mram_image {
  * @image: NULL, or what passes write to; fixed while @passes is not 0
  * @regions: by id
  * @passes: passes that run
+ * @windows: those that no pass has
+ * @nr_windows: how many they are
  * @cuts: how often a pass found the image cut short under it; without the lock
  * @bridge_lock: guards what follows, in place of @lock; innermost
  * @bridge: what is known about the image's device
@@ -93,6 +96,8 @@ struct mram_session {
 	struct mram_image *image;
 	struct xarray regions;
 	unsigned int passes;
+	struct list_head windows;
+	unsigned int nr_windows;
 	atomic_t cuts;
 	spinlock_t bridge_lock;
 	struct mram_bridge bridge;
@@ -198,6 +203,9 @@ ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
 		      struct iov_iter *iter, bool check);
 bool mram_image_takes_bio(const struct mram_image *image, loff_t pos,
 			  size_t length);
+
+/* window.c */
+void mram_windows_free(struct mram_session *s);
 
 /* pages.c */
 long mram_gup_result(long ret);

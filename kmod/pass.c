@@ -58,6 +58,9 @@ static int mram_pass_attach(struct mram_pass *pass)
 			      pass->image->load)
 		goto out_unlock;
 
+	pass->bounce = pass->image->stable && !pass->args.load &&
+		       !pass->args.stopped;
+	mram_window_take(pass);
 	pass->region->users++;
 	s->passes++;
 	ret = 0;
@@ -68,7 +71,9 @@ out_unlock:
 
 static void mram_pass_detach(struct mram_pass *pass)
 {
+	mram_bounce_free(pass);
 	mutex_lock(&pass->session->lock);
+	mram_window_keep(pass);
 	pass->region->users--;
 	pass->session->passes--;
 	mutex_unlock(&pass->session->lock);
@@ -111,20 +116,18 @@ struct mram_pass *mram_pass_begin(struct mram_session *s,
 	ret = mram_pass_attach(pass);
 	if (ret)
 		goto out_free;
-	pass->bounce = pass->image->stable && !args->load && !args->stopped;
 	ret = mram_range_lock(pass->region, &pass->range);
 	if (ret)
 		goto out_detach;
-	ret = mram_window_alloc(pass);
+	ret = mram_window_open(pass);
 	if (ret)
-		goto out_window;
+		goto out_unlock;
 	pass->cuts = atomic_read(&s->cuts);
 	pass->size = i_size_read(pass->image->inode);
 	mram_pass_uncache(pass, false);
 	return pass;
 
-out_window:
-	mram_window_free(pass);
+out_unlock:
 	mram_range_unlock(pass->region, &pass->range);
 out_detach:
 	mram_pass_detach(pass);
@@ -145,7 +148,6 @@ int mram_pass_end(struct mram_pass *pass)
 
 	WARN_ON_ONCE(pass->in_flight);
 	mram_range_unlock(pass->region, &pass->range);
-	mram_window_free(pass);
 	mram_pass_detach(pass);
 	kfree_rcu(pass, rcu);
 	return ret;

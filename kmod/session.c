@@ -28,6 +28,7 @@ static int mram_open(struct inode *inode, struct file *file)
 	mutex_init(&s->lock);
 	spin_lock_init(&s->bridge_lock);
 	xa_init_flags(&s->regions, XA_FLAGS_ALLOC1);
+	INIT_LIST_HEAD(&s->windows);
 	file->private_data = s;
 	return 0;
 }
@@ -46,6 +47,7 @@ static int mram_release(struct inode *inode, struct file *file)
 		mram_region_free(region);
 	xa_destroy(&s->regions);
 	mram_image_put(s->image);
+	mram_windows_free(s);
 	if (s->mm)
 		mmdrop(s->mm);
 	kfree(s);

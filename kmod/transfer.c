@@ -2,7 +2,7 @@
 /*
  * The window: a bounded set of direct I/Os in flight.
  *
- * All its memory is allocated before the first one is submitted. Only the
+ * All its memory is there before the first one is submitted (window.c). Only the
  * pass's own thread submits, looks at what has ended, and gives pages back;
  * the completion, which runs in any context, just puts the slot on a list.
  *
@@ -17,100 +17,11 @@
 #include <linux/blkdev.h>
 #include <linux/highmem.h>
 #include <linux/sched.h>
-#include <linux/slab.h>
 #include <linux/task_io_accounting_ops.h>
 #include <linux/uio.h>
 
 #include "compat.h"
 #include "transfer.h"
-
-/* Copies made for a target with stable pages, at most, for all slots. */
-#define MRAM_MAX_BOUNCE		(64UL << 20)
-
-static int mram_bounce_alloc(struct mram_pass *pass, unsigned long per_io)
-{
-	unsigned long i, nr = pass->nr_ios * per_io;
-
-	pass->bounce_pages = kvcalloc(nr, sizeof(*pass->bounce_pages),
-				      GFP_KERNEL_ACCOUNT);
-	if (!pass->bounce_pages)
-		return -ENOMEM;
-	for (i = 0; i < nr; i++) {
-		pass->bounce_pages[i] = alloc_page(GFP_KERNEL_ACCOUNT);
-		if (!pass->bounce_pages[i])
-			return -ENOMEM;
-		cond_resched();
-	}
-	for (i = 0; i < pass->nr_ios; i++)
-		pass->ios[i].bounce = pass->bounce_pages + i * per_io;
-	return 0;
-}
-
-static unsigned long mram_extent_kernel_pages(const struct mram_pass *pass)
-{
-	return pass->max_pages << pass->sub_shift;
-}
-
-/**
- * mram_window_alloc() - allocate all that a pass needs until it ends
- * @pass: with the limits filled in
- *
- * After a failure mram_window_free() frees what there is.
- */
-int mram_window_alloc(struct mram_pass *pass)
-{
-	unsigned long per_io = mram_extent_kernel_pages(pass);
-	unsigned long words = BITS_TO_LONGS(pass->chunk_pages);
-	unsigned long look = pass->sub_shift ?
-			     BITS_TO_LONGS(MRAM_CHUNK_PAGES) : 0;
-	unsigned int i;
-
-	if (pass->bounce)
-		pass->nr_ios = clamp(MRAM_MAX_BOUNCE / PAGE_SIZE / per_io, 1UL,
-				     (unsigned long)pass->nr_ios);
-
-	pass->ios = kvcalloc(pass->nr_ios, sizeof(*pass->ios),
-			     GFP_KERNEL_ACCOUNT);
-	/* The large ones are written before they are read. */
-	pass->bvecs = kvmalloc_array(pass->nr_ios,
-				     per_io * sizeof(*pass->bvecs),
-				     GFP_KERNEL_ACCOUNT);
-	pass->runs = kvmalloc_array(MRAM_CHUNK_PAGES, sizeof(*pass->runs),
-				    GFP_KERNEL_ACCOUNT);
-	pass->batch = kvmalloc_array(MRAM_BATCH, sizeof(*pass->batch),
-				     GFP_KERNEL_ACCOUNT);
-	pass->need = kvcalloc(3 * words + look, sizeof(*pass->need),
-			      GFP_KERNEL_ACCOUNT);
-	if (!pass->ios || !pass->bvecs || !pass->runs || !pass->batch ||
-	    !pass->need)
-		return -ENOMEM;
-	pass->zero = pass->need + words;
-	pass->join = pass->zero + words;
-	pass->look = pass->join + words;
-
-	for (i = 0; i < pass->nr_ios; i++) {
-		pass->ios[i].pass = pass;
-		pass->ios[i].bvec = pass->bvecs + i * per_io;
-		list_add_tail(&pass->ios[i].node, &pass->free);
-	}
-	mram_image_iocb(pass->image, &pass->iocb);
-	return pass->bounce ? mram_bounce_alloc(pass, per_io) : 0;
-}
-
-void mram_window_free(struct mram_pass *pass)
-{
-	unsigned long i, nr = pass->nr_ios * mram_extent_kernel_pages(pass);
-
-	if (pass->bounce_pages)
-		for (i = 0; i < nr && pass->bounce_pages[i]; i++)
-			__free_page(pass->bounce_pages[i]);
-	kvfree(pass->bounce_pages);
-	kvfree(pass->need);
-	kvfree(pass->batch);
-	kvfree(pass->runs);
-	kvfree(pass->bvecs);
-	kvfree(pass->ios);
-}
 
 /**
  * mram_pass_fail() - note that a pass cannot do all it was asked for

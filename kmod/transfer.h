@@ -50,6 +50,36 @@ struct mram_io {
 	struct page **bounce;
 };
 
+#define MRAM_CHUNK_WORDS	BITS_TO_LONGS(MRAM_CHUNK_PAGES)
+
+/**
+ * struct mram_window - the memory that a pass works in, see &struct mram_pass
+ * @node: in &mram_session.windows, when no pass has it
+ * @nr_ios: how many slots
+ * @per_io: kernel pages of the longest extent
+ * @ios: the slots
+ * @bvecs: of all slots
+ * @batch: see there
+ * @need: see there
+ * @zero: see there
+ * @join: see there
+ * @look: see there
+ * @runs: see there
+ */
+struct mram_window {
+	struct list_head node;
+	unsigned int nr_ios;
+	unsigned long per_io;
+	struct mram_io *ios;
+	struct bio_vec *bvecs;
+	struct page *batch[MRAM_BATCH];
+	unsigned long need[MRAM_CHUNK_WORDS];
+	unsigned long zero[MRAM_CHUNK_WORDS];
+	unsigned long join[MRAM_CHUNK_WORDS];
+	unsigned long look[MRAM_CHUNK_WORDS];
+	struct mram_run runs[MRAM_CHUNK_PAGES];
+};
+
 /**
  * struct mram_pass_args - what SAVE and LOAD have in common
  * @region_id: which region
@@ -93,8 +123,7 @@ struct mram_pass_args {
  * @chunk_pages: pages worked on at a time, in format pages
  * @bounce: pages are copied before they are written
  * @nr_ios: slots of the window
- * @ios: the slots
- * @bvecs: memory of &mram_io.bvec of all slots
+ * @window: the slots, and the memory of what follows
  * @bounce_pages: memory of &mram_io.bounce of all slots
  * @runs: the chunk's kernel pages, see runs.h
  * @batch: room for MRAM_BATCH kernel pages
@@ -138,8 +167,7 @@ struct mram_pass {
 	bool bounce;
 
 	unsigned int nr_ios;
-	struct mram_io *ios;
-	struct bio_vec *bvecs;
+	struct mram_window *window;
 	struct page **bounce_pages;
 	struct mram_run *runs;
 	struct page **batch;
@@ -189,9 +217,13 @@ struct mram_pass *mram_pass_begin(struct mram_session *s,
 void mram_pass_finish(struct mram_pass *pass);
 int mram_pass_end(struct mram_pass *pass);
 
+/* window.c */
+void mram_window_take(struct mram_pass *pass);
+void mram_window_keep(struct mram_pass *pass);
+int mram_window_open(struct mram_pass *pass);
+void mram_bounce_free(struct mram_pass *pass);
+
 /* transfer.c */
-int mram_window_alloc(struct mram_pass *pass);
-void mram_window_free(struct mram_pass *pass);
 void mram_pass_fail(struct mram_pass *pass, int error, u64 page);
 bool mram_pass_stopped(struct mram_pass *pass);
 struct mram_io *mram_io_get(struct mram_pass *pass);
