@@ -70,23 +70,25 @@ static void mram_load_read(struct mram_pass *pass, unsigned long base)
 	struct mram_io *io;
 	int ret;
 
+	mram_pass_plug(pass);
 	for (; mram_plan_next(&plan, pos, &ext); pos = ext.start + ext.nr) {
 		io = mram_io_get(pass);
 		if (!io) {
 			mram_pass_fail(pass, pass->error, base + ext.start);
-			return;
+			break;
 		}
 		ret = mram_load_pin(pass, base, &ext);
 		if (ret) {
 			mram_io_unget(io);
 			mram_pass_fail(pass, ret, base + ext.start);
-			return;
+			break;
 		}
 		io->bridged = 0;
 		io->start = base + ext.start;
 		io->nr = ext.nr;
 		mram_io_submit(io, pass->runs);
 	}
+	mram_pass_unplug(pass);
 }
 
 /*

@@ -214,6 +214,10 @@ void mram_page_run_put(struct page *page, unsigned long nr)
 	struct folio *folio;
 	unsigned long n;
 
+	if (nr == 1) {
+		put_page(page);
+		return;
+	}
 	for (; nr; nr -= n, page += n) {
 		n = 1;
 		if (is_zone_device_page(page)) {

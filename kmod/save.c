@@ -358,6 +358,7 @@ static void mram_save_write(struct mram_pass *pass, unsigned long base)
 	each = plan.bridge || pass->trial.on;
 	if (!each)
 		mram_save_get(pass, base);
+	mram_pass_plug(pass);
 	for (; mram_plan_next(&plan, pos, &ext); pos = ext.start + ext.nr) {
 		io = mram_io_get(pass);
 		if (!io)
@@ -375,6 +376,7 @@ static void mram_save_write(struct mram_pass *pass, unsigned long base)
 		if (pass->trial.on)
 			plan.bridge = mram_choose_count(pass, ext.nr);
 	}
+	mram_pass_unplug(pass);
 	mram_choose_pause(pass);
 
 	/* What was claimed and not submitted. */

@@ -23,6 +23,9 @@
 #include "compat.h"
 #include "transfer.h"
 
+/* Requests that are made at a time, at most. */
+#define MRAM_REQUESTS		16U
+
 /**
  * mram_pass_fail() - note that a pass cannot do all it was asked for
  * @pass: the pass
@@ -238,6 +241,35 @@ static bool mram_io_settle(struct mram_io *io, ssize_t ret)
 	return false;
 }
 
+/**
+ * mram_pass_plug() - what is submitted from here on goes to the driver in batches
+ * @pass: the pass
+ *
+ * Nothing may stay behind for long: mram_pass_unplug() is due before anything
+ * else is done.
+ */
+void mram_pass_plug(struct mram_pass *pass)
+{
+	pass->ahead = 0;
+	blk_start_plug(&pass->plug);
+}
+
+void mram_pass_unplug(struct mram_pass *pass)
+{
+	blk_finish_plug(&pass->plug);
+}
+
+/* Have requests made for as many I/Os as probably follow now. */
+static void mram_io_ahead(struct mram_pass *pass)
+{
+	if (!pass->ahead) {
+		pass->ahead = min(pass->nr_ios - pass->in_flight,
+				  MRAM_REQUESTS);
+		pass->plug.nr_ios = pass->ahead;
+	}
+	pass->ahead--;
+}
+
 /* Move what a slot has to move, as far as that goes without waiting. */
 static void mram_io_run(struct mram_io *io)
 {
@@ -267,6 +299,7 @@ void mram_io_submit(struct mram_io *io, struct mram_run *runs)
 		mram_io_bounce(io, runs, nr);
 	else
 		mram_io_fill(io, runs, nr);
+	mram_io_ahead(io->pass);
 	mram_io_run(io);
 }
 
@@ -286,6 +319,11 @@ static void mram_pass_reap(struct mram_pass *pass)
 /* Wait until something has ended. */
 static void mram_pass_wait(struct mram_pass *pass)
 {
+	bool plugged = current->plug == &pass->plug;
+
+	/* What the driver has not got does not end. */
+	if (plugged)
+		mram_pass_unplug(pass);
 	WRITE_ONCE(pass->waiting, true);
 	for (;;) {
 		set_current_state(TASK_UNINTERRUPTIBLE);
@@ -295,6 +333,8 @@ static void mram_pass_wait(struct mram_pass *pass)
 	}
 	__set_current_state(TASK_RUNNING);
 	WRITE_ONCE(pass->waiting, false);
+	if (plugged)
+		mram_pass_plug(pass);
 }
 
 /* Whether a pass must end: something failed, or a signal came. */

@@ -4,6 +4,7 @@
 #define MRAM_TRANSFER_H
 
 #include <linux/blk_types.h>
+#include <linux/blkdev.h>
 #include <linux/fs.h>
 #include <linux/list.h>
 #include <linux/llist.h>
@@ -134,6 +135,8 @@ struct mram_pass_args {
  * @look: in kernel pages, where a format page is several: which are zero
  * @doubt: see mram_look()
  * @free: slots not in use
+ * @plug: what was submitted and the driver does not know yet
+ * @ahead: I/Os for which the block layer was asked to make requests at once
  * @in_flight: slots that were submitted and not yet seen to end
  * @done: slots whose I/O has ended; added to in any context
  * @task: whose pass it is
@@ -178,6 +181,8 @@ struct mram_pass {
 	unsigned long doubt;
 
 	struct list_head free;
+	struct blk_plug plug;
+	unsigned int ahead;
 	unsigned int in_flight;
 	struct llist_head done;
 	struct task_struct *task;
@@ -226,6 +231,8 @@ void mram_bounce_free(struct mram_pass *pass);
 /* transfer.c */
 void mram_pass_fail(struct mram_pass *pass, int error, u64 page);
 bool mram_pass_stopped(struct mram_pass *pass);
+void mram_pass_plug(struct mram_pass *pass);
+void mram_pass_unplug(struct mram_pass *pass);
 struct mram_io *mram_io_get(struct mram_pass *pass);
 void mram_io_unget(struct mram_io *io);
 void mram_io_submit(struct mram_io *io, struct mram_run *runs);
