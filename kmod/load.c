@@ -30,6 +30,26 @@ static void mram_load_unpin(struct mram_run *runs, unsigned long first,
 }
 
 /*
+ * Pin at most @nr pages for writing, of one huge page if it is one. If that is
+ * not there yet it comes in with its first page; the others are then found in
+ * one walk, where getting all at once would go the slow way for each.
+ */
+static int mram_load_pin_batch(unsigned long addr, unsigned long nr,
+			       struct page **batch)
+{
+	unsigned long place = (addr >> PAGE_SHIFT) % MRAM_BATCH;
+	int got, more;
+
+	nr = min(nr, MRAM_BATCH - place);
+	got = pin_user_pages_fast(addr, place ? nr : 1, FOLL_WRITE, batch);
+	if (place || got <= 0 || nr == 1)
+		return got;
+	more = pin_user_pages_fast(addr + PAGE_SIZE, nr - 1, FOLL_WRITE,
+				   batch + 1);
+	return more > 0 ? more + 1 : 1;
+}
+
+/*
  * Pin the pages of an extent for writing. Fewer than asked for shorten it, by
  * whole format pages.
  */
@@ -42,10 +62,8 @@ static int mram_load_pin(struct mram_pass *pass, unsigned long base,
 	int got = 0;
 
 	for (have = 0; have < want; have += got) {
-		got = pin_user_pages_fast(addr + (have << PAGE_SHIFT),
-					  min_t(unsigned long, want - have,
-						MRAM_BATCH),
-					  FOLL_WRITE, pass->batch);
+		got = mram_load_pin_batch(addr + (have << PAGE_SHIFT),
+					  want - have, pass->batch);
 		if (got <= 0)
 			break;
 		mram_runs_make(&pass->runs[have], pass->batch, got);
