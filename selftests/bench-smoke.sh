@@ -3,7 +3,7 @@
 # Usage: bench-smoke.sh [KERNEL]
 #
 # Proves that the experiments run and that their figures say what they claim:
-# every engine saves what the case says, time counts instructions, the report
+# every engine saves or loads what the case says, time counts instructions, the report
 # gets made. How fast anything is, is no test's business. The module and
 # user/bench are built. TAP comes out.
 set -u
@@ -40,17 +40,21 @@ holds()
 echo "TAP version 13"
 mkdir -p "$out"
 export KERNEL=${1:-6.1} SIZE=16 ROUNDS=1 MEMORY=thp
-export CASES="full zero scatter25+bridge scatter25+auto full+fresh"
+export CASES="full zero scatter25+bridge scatter25+auto full+fresh load-full"
+CASES+=" load-scattered+used"
 check "all cases run" "$project/user/bench/run" "$build" "$out"
-# Of five cases, holes are for files only.
+# Of seven cases, holes are for files only, and three engines load.
 check "nothing is left out" jq -e '
 	([.[] | "\(.case) \(.bridge) \(.image) \(.target) \(.engine)"] | unique |
-	 length) == 36 and length == 36' "$out/results.json"
+	 length) == 48 and length == 48' "$out/results.json"
 check "time counts instructions" holds '.unit == "instructions"'
 check "the pages of the case are dirty" holds '
-	.pages == (if .case == "scatter25" then 1024 else 4096 end)'
-check "what is not zero is written" holds '
+	.pages == (if .case == "scatter25" or .case == "load-scattered" then 1024
+		else 4096 end)'
+check "what is not zero is written or read" holds '
 	if .case == "zero" then .written == 0 and .zero == .pages and .bytes == 0
+	elif .case == "load-scattered" then
+		.written == .pages and .zero == 3072 and .bytes == .written * 4096
 	else .written == .pages and .zero == 0 and
 		.bytes == (.written + .bridged) * 4096 end'
 check "bridges join what they can" holds '

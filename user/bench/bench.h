@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * mram-bench: what one way of saving memory costs, in one case.
+ * mram-bench: what one way of saving or loading memory costs, in one case.
  *
  * memory.c makes the memory, pattern.c says what it holds and which pages of
- * it are dirty, job.c saves it and reads the clock, result.c prints what came
+ * it are dirty, job.c saves it and load.c loads it, with an eye on the clock, result.c prints what came
  * of it as one JSON object.
  */
 #ifndef BENCH_H
@@ -28,6 +28,8 @@
  * @target_name: what to call it in the result
  * @sweep: what is varied from run to run, or NULL
  * @fresh: the pages of the image are holes before each job
+ * @load: the case loads
+ * @used: into memory that is there, else into memory never touched
  * @threads: not 0: that many threads at once, through the module's own interface
  * @rounds: jobs that are measured; one goes before
  * @perf_control: perf is told through this pipe when a pass begins and ends
@@ -46,6 +48,8 @@ struct options {
 	uint32_t max_extent;
 	uint32_t bridge;
 	bool fresh;
+	bool load;
+	bool used;
 	int threads;
 	int rounds;
 	const char *perf_control;
@@ -128,6 +132,15 @@ static inline uint64_t job_total(const struct job *j)
 /** job_run - one job, with everything that goes before it */
 struct job job_run(const struct options *o, const struct memory *m,
 		   const struct pattern *p);
+
+/**
+ * load_run - load the image into the memory
+ *
+ * The image is made by the first call. Of the job, @in is mram_image_open(),
+ * @pass is mram_image_restore(), and pages that were read count as written.
+ */
+struct job load_run(const struct options *o, const struct memory *m,
+		    const struct pattern *p);
 
 /** threads_run - @o->rounds jobs by several threads, the pass only */
 void threads_run(const struct options *o, const struct memory *m,

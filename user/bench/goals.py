@@ -62,6 +62,23 @@ def scattered(g, results):
             g.ratio(f"{text}: module bridged / unbridged", bridged, plain, 0.25)
 
 
+def loads(g, results):
+    for name in ("load-full", "load-sparse", "load-scattered"):
+        for case in (name, name + "+used"):
+            for target in ("xfs", "block"):
+                for memory in ("anon", "thp"):
+                    at = {"case": case, "memory": memory, "target": target}
+                    g.ratio(f"{case}, {memory}, {target}: module / uring",
+                            one(results, engine="module", **at),
+                            one(results, engine="uring", **at), 0.75)
+    for qemu in ("qemu-plain", "qemu-multifd"):
+        g.ratio(f"load-full, xfs-ram: module / {qemu}",
+                one(results, case="load-full+used", target="xfs-ram",
+                    engine="module"),
+                one(results, case="load-full", target="xfs-ram", engine=qemu),
+                1 / 10)
+
+
 def sparse(g, results):
     for r in find(results, case="untouched",
                   engine=lambda e: e.startswith("module")):
@@ -90,6 +107,10 @@ def sizes(g, results):
             g.ratio(f"flat, {len(sweep)} sizes to "
                     f"{max(r['size'] for r in sweep) >> 20} MiB: {engine}, "
                     "dearest / cheapest", max(costs), min(costs), 1.05)
+            # What a commit costs does not depend on the size.
+            costs = [r["pass_per_page"] for r in sweep]
+            g.ratio(f"flat, the pass alone: {engine}, dearest / cheapest",
+                    max(costs), min(costs), 1.05)
             big = max(sweep, key=lambda r: r["size"])
             pages = big["size"] / PAGE
             held = big["session_kernel_bytes"] + big["session_user_bytes"]
@@ -119,6 +140,7 @@ def goals(results):
     contiguous(g, plain, [r for r in plain if r["engine"][:4] == "qemu"])
     scattered(g, plain)
     sparse(g, plain)
+    loads(g, plain)
     waiting(g, results)
     sizes(g, results)
     guests(g, results)

@@ -18,7 +18,8 @@ out=$2
 : "${FLAT_SIZES:=64 256 1024 4096 8192}"
 all="full zero scatter25 scatter25+bridge scatter25+auto random1 random1+bridge"
 all="$all hot hot+bridge full+fresh scatter25+fresh untouched window flat"
-all="$all threads qemu qemu-save"
+all="$all threads qemu qemu-save load-full load-full+used load-sparse"
+all="$all load-sparse+used load-scattered load-scattered+used load-qemu"
 PATH=$PATH:/usr/sbin:/sbin
 
 say()
@@ -153,12 +154,15 @@ count_contention()
 	return $status
 }
 
-save_with_qemu()
+# with_qemu TARGET MODE...
+with_qemu()
 {
-	target_open "$1" || return 1
-	# shellcheck disable=SC2086 # one mode a word
-	"$here/qemu" "$QEMU_ROOT" "$TARGET" "$1" "$SIZE" \
-		${QEMU_MODES:-plain multifd direct} >>"$out/results.jsonl"
+	local target=$1
+
+	target_open "$target" || return 1
+	shift
+	"$here/qemu" "$QEMU_ROOT" "$TARGET" "$target" "$SIZE" "$@" \
+		>>"$out/results.jsonl"
 }
 
 save_guest()
@@ -243,7 +247,8 @@ run_case()
 		;;
 	qemu)
 		for files in ${TARGETS:-xfs}; do
-			save_with_qemu "$files" || {
+			# shellcheck disable=SC2086 # one mode a word
+			with_qemu "$files" ${QEMU_MODES:-plain multifd direct} || {
 				say "failed: qemu $files"
 				status=1
 			}
@@ -256,6 +261,22 @@ run_case()
 				status=1
 			}
 		done
+		;;
+	load-qemu)
+		# QEMU wants to read what it wrote: the others with it.
+		many xfs-ram "${MEMORY:-thp}" "module uring pread" \
+			--case load-full --size "$SIZE" --window "$WINDOW" --used
+		with_qemu xfs-ram load-plain load-multifd || {
+			say "failed: load with qemu"
+			status=1
+		}
+		;;
+	load-*)
+		more=${ENGINES/module-pin/}
+		case $name in *+used) options+=(--used) ;; esac
+		many "$files" "${MEMORY:-anon thp}" "${more/pwrite/pread}" \
+			--case "${name%%+*}" --size "$SIZE" --window "$WINDOW" \
+			"${options[@]}"
 		;;
 	*)
 		say "no case is called $name"

@@ -14,20 +14,23 @@
 static const char usage[] =
 "Usage: mram-bench --target PATH [OPTION]...\n"
 "\n"
-"Saves memory once to warm up, then --rounds times, and prints what it took as\n"
-"a JSON object; with several engines, the same memory with each. PATH is\n"
-"overwritten.\n"
+"Saves or loads memory once to warm up, then --rounds times, and prints what it\n"
+"took as a JSON object; with several engines, the same memory with each. PATH\n"
+"is overwritten.\n"
 "\n"
-"  --case NAME      full, zero, untouched, scatter25, random1, hot (full)\n"
+"  --case NAME      full, zero, untouched, scatter25, random1, hot,\n"
+"                   load-full, load-sparse, load-scattered (full)\n"
 "  --memory KIND    anon, shuffled, thp, hugetlb, memfd, hugetlbfs (thp)\n"
 "  --engine NAME[,NAME]...\n"
-"                   module, module-pin, uring, uring-plain, pwrite (module)\n"
+"                   module, module-pin, uring, uring-plain, pwrite; to\n"
+"                   load: module, uring, pread (module)\n"
 "  --size MIB       of the memory (256)\n"
 "  --touched MIB    of it, what the case untouched touches (64)\n"
 "  --window N       most I/Os in flight (32)\n"
 "  --max-extent KIB most of one I/O (1024; 0 for the engine's choice)\n"
 "  --bridge N       clean pages written along, at most, or auto (0)\n"
 "  --fresh          write into holes of the file\n"
+"  --used           load into memory that is in use\n"
 "  --threads N      save by N threads at once, each a part of the memory\n"
 "  --rounds N       jobs to measure (3)\n"
 "  --target-name T  what to call the target in the result\n"
@@ -61,7 +64,7 @@ static uint64_t number(const char *text, uint64_t most)
 
 enum {
 	CASE = 1, MEMORY, ENGINE, SIZE, TOUCHED, WINDOW, MAX_EXTENT, BRIDGE,
-	FRESH, THREADS, ROUNDS, TARGET, TARGET_NAME, SWEEP, PERF, HELP,
+	FRESH, USED, THREADS, ROUNDS, TARGET, TARGET_NAME, SWEEP, PERF, HELP,
 };
 
 static const struct option longs[] = {
@@ -74,6 +77,7 @@ static const struct option longs[] = {
 	{ "max-extent", required_argument, NULL, MAX_EXTENT },
 	{ "bridge", required_argument, NULL, BRIDGE },
 	{ "fresh", no_argument, NULL, FRESH },
+	{ "used", no_argument, NULL, USED },
 	{ "threads", required_argument, NULL, THREADS },
 	{ "rounds", required_argument, NULL, ROUNDS },
 	{ "target", required_argument, NULL, TARGET },
@@ -128,6 +132,9 @@ static void set(struct options *o, int option, char *value)
 	case FRESH:
 		o->fresh = true;
 		break;
+	case USED:
+		o->used = true;
+		break;
 	case THREADS:
 		o->threads = number(value, 64);
 		break;
@@ -165,7 +172,7 @@ static void rounds(const struct options *o, const struct memory *m,
 	before = memory_present(m);
 	/* The first one warms up. */
 	for (i = -1; i < o->rounds && !o->threads; i++)
-		jobs[i < 0 ? 0 : i] = job_run(o, m, p);
+		jobs[i < 0 ? 0 : i] = (o->load ? load_run : job_run)(o, m, p);
 	if (o->threads)
 		threads_run(o, m, p, jobs);
 	made = memory_present(m) - before;
@@ -199,6 +206,7 @@ int main(int argc, char **argv)
 	if (!o.target_name)
 		o.target_name = o.target;
 
+	o.load = !strncmp(o.case_name, "load-", 5);
 	m = memory_make(o.memory, o.size);
 	p = pattern_make(&o, &m);
 	memory_check(&m, p.touched);

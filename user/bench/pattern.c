@@ -9,6 +9,8 @@
 
 /* Pages of a cluster of the case `hot`. */
 #define CLUSTER		16
+/* Pages of a run of the case `load-sparse`. */
+#define RUN		1024
 /* `untouched` touches this many pieces, evenly spread. */
 #define PIECES		8
 
@@ -33,6 +35,16 @@ static void mark_every(struct pattern *p, uint64_t step)
 
 	for (page = 0; page < p->pages; page += step)
 		mark(p, page);
+}
+
+/* Runs of @length pages, the first of every @one_in. */
+static void mark_runs(struct pattern *p, uint64_t length, uint64_t one_in)
+{
+	uint64_t page;
+
+	for (page = 0; page < p->pages; page++)
+		if (page / length % one_in == 0)
+			mark(p, page);
 }
 
 /* Runs of @length pages, aligned to it, one in @one_in of all. */
@@ -76,10 +88,12 @@ struct pattern pattern_make(const struct options *o, const struct memory *m)
 	if (!p.dirty)
 		fail("out of memory");
 	if (!strcmp(name, "full") || !strcmp(name, "zero") ||
-	    !strcmp(name, "untouched"))
+	    !strcmp(name, "untouched") || !strcmp(name, "load-full"))
 		mark_every(&p, 1);
-	else if (!strcmp(name, "scatter25"))
+	else if (!strcmp(name, "scatter25") || !strcmp(name, "load-scattered"))
 		mark_every(&p, 4);
+	else if (!strcmp(name, "load-sparse"))
+		mark_runs(&p, RUN, 4);
 	else if (!strcmp(name, "random1"))
 		mark_random(&p, 1, 100);
 	else if (!strcmp(name, "hot"))

@@ -163,5 +163,8 @@ CAPTIONS = {
     "untouched": "Every page dirty, few ever touched.",
     "scatter25": "Every fourth page dirty.",
     "random1": "One page in a hundred dirty, at random.",
+    "load-full": "Loading an image that holds every page.",
+    "load-sparse": "Loading an image that holds runs of 4 MiB, one in four.",
+    "load-scattered": "Loading an image that holds every fourth page.",
     "hot": "Clusters of 64 KiB dirty, one in ten.",
 }

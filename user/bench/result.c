@@ -58,6 +58,8 @@ void result_print(const struct options *o, const struct pattern *p,
 	add_text(r, "memory", o->memory);
 	add_text(r, "target", o->target_name);
 	add_text(r, "image", o->fresh ? "fresh" : "initialised");
+	if (o->load)
+		add_text(r, "into", o->used ? "used" : "fresh");
 	if (o->sweep)
 		add_text(r, "sweep", o->sweep);
 	add_text(r, "engine", o->engine);

@@ -11,6 +11,7 @@ ENGINES = {
     "uring": "#e69f00",
     "uring-plain": "#f0c060",
     "pwrite": "#999999",
+    "pread": "#999999",
     "qemu-direct": "#cc79a7",
     "qemu-multifd": "#b05080",
     "qemu-plain": "#803060",
@@ -31,6 +32,8 @@ def case(r):
         name += "+bridge" + (str(r["bridge"]) if r["bridge"] < 1 << 20 else "")
     if r["image"] == "fresh":
         name += "+fresh"
+    if r.get("into") == "used":
+        name += "+used"
     return name
 
 

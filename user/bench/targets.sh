@@ -9,6 +9,8 @@
 #   block   a null_blk device: it takes every write and keeps nothing
 #   xfs     a file on XFS whose data lie on such a device (as XFS's realtime
 #           device), its metadata on a RAM disk
+#   xfs-ram a file on XFS on a RAM disk, which keeps what is written: a read
+#           copies it
 #   slow    a null_blk device that takes 10 us for each I/O
 #   slow-1ms  one that takes 1 ms
 #
@@ -53,11 +55,22 @@ make_xfs()
 		;;
 	esac
 	null_device "$1" 0 0 $((most + 128)) "$3" &&
-		modprobe brd rd_nr=2 rd_size=524288 && modprobe xfs &&
+		modprobe brd rd_nr=3 rd_size=524288 && modprobe xfs &&
 		mkfs.xfs -q -f -d rtinherit=1 -m reflink=0,rmapbt=0 \
 			-r rtdev="$device" "$disk" &&
 		dir=$(mktemp -d) &&
 		mount -t xfs -o rtdev="$device" "$disk" "$dir" || return 1
+	mounts+=("$dir")
+	device=$dir/image
+}
+
+make_xfs_ram()
+{
+	local disk=/dev/ram2 dir
+
+	modprobe brd rd_nr=3 rd_size=524288 && modprobe xfs &&
+		mkfs.xfs -q -f "$disk" && dir=$(mktemp -d) &&
+		mount -t xfs "$disk" "$dir" || return 1
 	mounts+=("$dir")
 	device=$dir/image
 }
@@ -72,6 +85,7 @@ target_open()
 		block-default) null_device "$1" 0 0 20480 "" ;;
 		slow) null_device "$1" 2 10000 20480 "$max" ;;
 		slow-1ms) null_device "$1" 2 1000000 20480 "$max" ;;
+		xfs-ram) make_xfs_ram ;;
 		xfs) make_xfs "$1" 0 "$max" ;;
 		xfs-default) make_xfs "$1" 1 "" ;;
 		*) echo "no target is called $1" >&2; return 1 ;;

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Loading: an image is made once, and loaded as often as asked for.
+ *
+ * The devices that cost nothing keep nothing either. So what stands before and
+ * behind the pages is remembered here as it is written, and read from there:
+ * of every engine's job, that many system calls are missing. The pages
+ * themselves are read from the device, which leaves the memory as it is.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+/* As much as the region's record and bitmap need, or device state and end. */
+#define KEPT	(1ull << 20)
+
+/*
+ * struct kept - the ends of the image
+ * @on: they are kept
+ * @tail: where in the image the second one starts
+ */
+static struct {
+	bool on;
+	uint64_t tail;
+	unsigned char ends[2][KEPT];
+} kept;
+
+/* Where a range of the image is kept, or NULL. */
+static unsigned char *kept_at(uint64_t offset, size_t length)
+{
+	if (!kept.on)
+		return NULL;
+	if (offset + length <= KEPT)
+		return kept.ends[0] + offset;
+	if (offset >= kept.tail && offset - kept.tail + length <= KEPT)
+		return kept.ends[1] + (offset - kept.tail);
+	return NULL;
+}
+
+/* The library's calls end here, and not in libc. */
+ssize_t pwrite(int fd, const void *data, size_t length, off_t offset)
+{
+	unsigned char *to = kept_at(offset, length);
+
+	if (to)
+		memcpy(to, data, length);
+	return syscall(SYS_pwrite64, fd, data, length, offset);
+}
+
+ssize_t pread(int fd, void *data, size_t length, off_t offset)
+{
+	unsigned char *from = kept_at(offset, length);
+	struct stat st;
+
+	if (!from)
+		return syscall(SYS_pread64, fd, data, length, offset);
+	if (!fstat(fd, &st) && S_ISREG(st.st_mode)) {
+		if (offset >= st.st_size)
+			return 0;
+		if ((off_t)length > st.st_size - offset)
+			length = st.st_size - offset;
+	}
+	memcpy(data, from, length);
+	return length;
+}
+
+/* An image that holds the pages of the case. */
+static void make_image(const struct options *o, const struct memory *m,
+		       const struct pattern *p)
+{
+	struct mram_session_opts so = MRAM_OPTS(mram_session_opts,
+						.engine = "pwrite");
+	struct mram_session *s;
+	struct mram_error err;
+
+	kept.on = true;
+	kept.tail = KEPT + m->size;
+	if (mram_session_open(&s, o->target, &so, &err) ||
+	    mram_session_add_region(s, "pc.ram", m->p, m->size, NULL,
+				    &err) < 0 ||
+	    mram_session_begin(s, &err) ||
+	    mram_session_or_dirty(s, 0, 0, p->dirty, p->pages, &err) ||
+	    mram_session_pass(s, NULL, NULL, &err) ||
+	    mram_session_commit(s, &err))
+		fail("%s", err.message);
+	mram_session_close(s);
+}
+
+/* As if nobody had touched it. */
+static void forget(const struct memory *m)
+{
+	if (m->fd >= 0 ? fallocate(m->fd, FALLOC_FL_PUNCH_HOLE |
+				   FALLOC_FL_KEEP_SIZE, 0, m->size) :
+			 madvise(m->p, m->size, MADV_DONTNEED))
+		fail("cannot discard memory: %m");
+}
+
+struct job load_run(const struct options *o, const struct memory *m,
+		    const struct pattern *p)
+{
+	struct mram_restore_stats st = MRAM_OPTS(mram_restore_stats);
+	struct mram_restore_opts ro = MRAM_OPTS(mram_restore_opts,
+						.engine = o->engine,
+						.window = o->window,
+						.max_extent = o->max_extent);
+	struct job j = { .stats.size = sizeof(j.stats) };
+	uint64_t start, in, pass, end;
+	struct mram_image *img;
+	struct mram_error err;
+	int ret;
+
+	if (!kept.on)
+		make_image(o, m, p);
+	if (!strcmp(o->engine, "pread"))
+		ro.engine = "pwrite";
+	if (!o->used)
+		forget(m);
+
+	perf_tell(o, "enable\n");
+	start = clock_now();
+	ret = mram_image_open(&img, o->target, &err);
+	in = clock_now();
+	if (!ret)
+		ret = mram_image_restore(img, 0, m->p, m->size, &ro, &st, &err);
+	pass = clock_now();
+	if (!ret)
+		mram_image_close(img);
+	end = clock_now();
+	perf_tell(o, "disable\n");
+	if (ret)
+		fail("%s", err.message);
+
+	j.in = in - start;
+	j.pass = pass - in;
+	j.out = end - pass;
+	j.stats.written = st.read;
+	j.stats.zero = st.zero;
+	j.stats.ios = st.ios;
+	j.stats.bytes = st.bytes;
+	if (st.read != p->dirty_pages)
+		fail("%llu pages were read, not %llu",
+		     (unsigned long long)st.read,
+		     (unsigned long long)p->dirty_pages);
+	return j;
+}
