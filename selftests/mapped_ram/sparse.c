@@ -13,7 +13,7 @@ void need_sparse(struct sparse *s, struct rng *rng, enum mem_kind kind,
 		 size_t length, uint32_t format, uint32_t region_flags,
 		 unsigned int how)
 {
-	size_t skew = rng_below(rng, HUGE_SIZE / format) * format;
+	size_t skew = rng_below(rng, HUGE_SIZE / format) * format, at;
 	int ret;
 
 	*s = (struct sparse){ .how = how };
@@ -25,6 +25,13 @@ void need_sparse(struct sparse *s, struct rng *rng, enum mem_kind kind,
 	    mmap(s->mem.addr, s->mem.length, PROT_READ | PROT_WRITE, MAP_FIXED |
 		 MAP_PRIVATE, s->mem.fd, 0) != s->mem.addr)
 		need_failed("a private mapping: %m");
+	/*
+	 * Another mapping for the end, which begins elsewhere in the file: to
+	 * the kernel two that differ in such a flag are two.
+	 */
+	at = (length / HUGE_SIZE - 2) * HUGE_SIZE;
+	if (madvise(s->mem.addr + at, s->mem.length - at, MADV_DONTDUMP))
+		need_failed("MADV_DONTDUMP: %m");
 	ret = memdisk_open(&s->disk, RIG_HEAD + length);
 	if (ret)
 		need_failed("no disk of memory: %s", strerror(-ret));
