@@ -245,11 +245,16 @@ static bool mram_io_settle(struct mram_io *io, ssize_t ret)
  * mram_pass_plug() - what is submitted from here on goes to the driver in batches
  * @pass: the pass
  *
+ * Bios only: a file system plugs for itself, and its completions cost more when
+ * they come in batches from another context.
+ *
  * Nothing may stay behind for long: mram_pass_unplug() is due before anything
  * else is done.
  */
 void mram_pass_plug(struct mram_pass *pass)
 {
+	if (!pass->image->bios)
+		return;
 	pass->ahead = 0;
 	blk_start_plug(&pass->plug);
 }
@@ -262,6 +267,8 @@ void mram_pass_unplug(struct mram_pass *pass)
 /* Have requests made for as many I/Os as probably follow now. */
 static void mram_io_ahead(struct mram_pass *pass)
 {
+	if (!pass->image->bios)
+		return;
 	if (!pass->ahead) {
 		pass->ahead = min(pass->nr_ios - pass->in_flight,
 				  MRAM_REQUESTS);
