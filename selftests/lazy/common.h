@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include "../engines/common.h"
 
@@ -114,5 +115,16 @@ struct mram_restore_lazy *started(struct mram_image **img,
 
 /** stats_of - what mram_restore_lazy_stats() tells */
 struct mram_restore_lazy_stats stats_of(struct mram_restore_lazy *l);
+
+/**
+ * STATS_WHEN - get the statistics as soon as they say something
+ *
+ * A page is seen before it is counted. What never comes ends in a timeout.
+ */
+#define STATS_WHEN(st, l, condition)					\
+	do {								\
+		while ((st) = stats_of(l), !(condition))		\
+			usleep(1000);					\
+	} while (0)
 
 #endif /* SELFTESTS_LAZY_COMMON_H */
