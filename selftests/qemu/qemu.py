@@ -11,6 +11,9 @@ import socket
 import subprocess
 import time
 
+# As a shell's background job this ignored SIGINT, and so would the tool.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 HERE = os.path.dirname(os.path.realpath(__file__))
 PROJECT = os.path.realpath(os.path.join(HERE, "../.."))
 VM = os.path.join(PROJECT, "selftests/vm")

@@ -14,12 +14,17 @@ import json
 import os
 import random
 import select
+import signal
 import socket
 import struct
 import subprocess
 import tempfile
 import threading
 import time
+
+# Whatever is started from here gets SIGINT, which a job in the background of a
+# shell without job control ignores, and its children with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TOOL = os.environ.get("TOOL", os.path.join(
@@ -220,5 +225,9 @@ class Tool:
             time.sleep(0.01)
 
     def end(self):
-        out, err = self.process.communicate()
+        try:
+            out, err = self.process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            out, err = self.process.communicate()
         return self.process.returncode, out, err
