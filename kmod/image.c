@@ -213,15 +213,17 @@ static int mram_image_limit(const struct mram_image *image,
 /**
  * mram_image_iocb() - what a kiocb for an image starts as
  * @image: the image
+ * @load: for reading, which an image that was attached for saving allows, too
  * @iocb: filled in, but for @ki_complete and @ki_pos
  */
-void mram_image_iocb(const struct mram_image *image, struct kiocb *iocb)
+void mram_image_iocb(const struct mram_image *image, bool load,
+		     struct kiocb *iocb)
 {
 	init_sync_kiocb(iocb, image->file);
 	/* Whoever else has the file may set O_APPEND at any time. */
 	iocb->ki_flags &= ~IOCB_APPEND;
 	iocb->ki_flags |= IOCB_DIRECT;
-	if (!image->load)
+	if (!load)
 		iocb->ki_flags |= IOCB_WRITE;
 }
 

@@ -198,7 +198,8 @@ int mram_image_fits(const struct mram_image *image,
 bool mram_image_ends_before(const struct mram_image *image, loff_t pos);
 bool mram_image_uncache(const struct mram_image *image, loff_t pos,
 			loff_t end);
-void mram_image_iocb(const struct mram_image *image, struct kiocb *iocb);
+void mram_image_iocb(const struct mram_image *image, bool load,
+		     struct kiocb *iocb);
 ssize_t mram_image_rw(const struct mram_image *image, struct kiocb *iocb,
 		      struct iov_iter *iter, bool check);
 bool mram_image_takes_bio(const struct mram_image *image, loff_t pos,

@@ -161,6 +161,6 @@ int mram_window_open(struct mram_pass *pass)
 		io->bounce = NULL;
 		list_add_tail(&io->node, &pass->free);
 	}
-	mram_image_iocb(pass->image, &pass->iocb);
+	mram_image_iocb(pass->image, pass->args.load, &pass->iocb);
 	return pass->bounce ? mram_bounce_alloc(pass) : 0;
 }
