@@ -14,6 +14,9 @@
 /* Windows that a session keeps: as many as threads are likely to save at once. */
 #define MRAM_KEEP_WINDOWS	8
 
+/* Pages that the extents of a window may have for it to be kept: a MiB of them. */
+#define MRAM_KEEP_PAGES		(1UL << 16)
+
 static unsigned long mram_extent_kernel_pages(const struct mram_pass *pass)
 {
 	return pass->max_pages << pass->sub_shift;
@@ -80,6 +83,10 @@ void mram_window_keep(struct mram_pass *pass)
 
 	if (!window)
 		return;
+	if (window->nr_ios * window->per_io > MRAM_KEEP_PAGES) {
+		mram_window_free(window);
+		return;
+	}
 	list_add(&window->node, &s->windows);
 	if (++s->nr_windows <= MRAM_KEEP_WINDOWS)
 		return;
