@@ -218,8 +218,9 @@ static int mram_save_get_run(struct mram_pass *pass, unsigned long base,
 			mram_pages_put(&pass->runs[last], i - last);
 			return got;
 		}
-		/* Which may have taken any time. */
-		pass->trial.spoiled = true;
+		/* Which may have taken any time, if there was one to fault in. */
+		if (pass->runs[i].page)
+			pass->trial.spoiled = true;
 		mram_save_fill(&pass->runs[i], got);
 	}
 	*page = end;
