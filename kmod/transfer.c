@@ -24,7 +24,7 @@
 #include "transfer.h"
 
 /* Requests that are made at a time, at most. */
-#define MRAM_REQUESTS		16U
+#define MRAM_REQUESTS		8U
 
 /**
  * mram_pass_fail() - note that a pass cannot do all it was asked for
@@ -270,6 +270,11 @@ static void mram_io_ahead(struct mram_pass *pass)
 	if (!pass->image->bios)
 		return;
 	if (!pass->ahead) {
+		/* In groups, so that the device works while we do. */
+		if (current->plug == &pass->plug) {
+			blk_finish_plug(&pass->plug);
+			blk_start_plug(&pass->plug);
+		}
 		pass->ahead = min(pass->nr_ios - pass->in_flight,
 				  MRAM_REQUESTS);
 		pass->plug.nr_ios = pass->ahead;
