@@ -162,6 +162,7 @@ void mram_restore_lazy_resume(struct mram_restore_lazy *l)
 {
 	pthread_mutex_lock(&l->lock);
 	l->paused = false;
+	l->resumed++;
 	if (l->error.code && !l->gone)
 		memset(&l->error, 0, sizeof(l->error));
 	pthread_mutex_unlock(&l->lock);

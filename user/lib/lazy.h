@@ -204,6 +204,7 @@ struct mram_restore_lazy {
 	pthread_cond_t go;
 	pthread_cond_t done;
 	struct mram_error error;
+	uint64_t resumed;	/* how often that was forgotten */
 	bool gone;
 	bool paused;
 	bool canceled;

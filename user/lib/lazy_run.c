@@ -35,9 +35,11 @@ void lazy_message(const struct mram_restore_lazy *l, const char *fmt, ...)
 
 void lazy_fail(struct mram_restore_lazy *l, const struct mram_error *err)
 {
+	uint64_t resumed;
 	bool known;
 
 	pthread_mutex_lock(&l->lock);
+	resumed = l->resumed;
 	/* At the very end nobody wants to know any more. */
 	known = l->gone || l->stopping;
 	pthread_mutex_unlock(&l->lock);
@@ -45,10 +47,11 @@ void lazy_fail(struct mram_restore_lazy *l, const struct mram_error *err)
 	if (l->opts.error && !known)
 		l->opts.error(l->opts.data, err);
 	pthread_mutex_lock(&l->lock);
-	if (!l->error.code)
-		l->error = *err;
 	if (err->code == -ESRCH)
 		l->gone = true;
+	/* Whoever was told may have resumed since, which forgets it. */
+	if (!l->error.code && (l->gone || l->resumed == resumed))
+		l->error = *err;
 	pthread_cond_broadcast(&l->done);
 	pthread_mutex_unlock(&l->lock);
 }
