@@ -134,6 +134,12 @@ static int check_pages(const struct qemu_ram *r, struct mram_error *err)
 	return 0;
 }
 
+/* A monitor that is not QEMU's may say null. */
+static const char *text_of(struct json_object *value)
+{
+	return json_object_get_string(value) ? : "";
+}
+
 static int add_backend(struct mram_qemu *q, struct json_object *dev,
 		       struct mram_error *err)
 {
@@ -164,10 +170,10 @@ static int add_backend(struct mram_qemu *q, struct json_object *dev,
 				"memory backend '%s' is private RAM (share=off): what is in it cannot be %s from outside, use " FILE_TYPE ",share=on",
 				id, q->incoming ? "set" : "seen");
 	ret = get_property(q, id, "type", &value, err);
-	if (!ret && strcmp(json_object_get_string(value), FILE_TYPE))
+	if (!ret && strcmp(text_of(value), FILE_TYPE))
 		ret = mram_err(err, -EOPNOTSUPP,
 			       "memory backend '%s' is a %.60s: only memory in named files can be %s, use " FILE_TYPE ",share=on",
-			       id, json_object_get_string(value),
+			       id, text_of(value),
 			       q->incoming ? "restored" : "saved");
 	json_object_put(value);
 	if (ret)
@@ -175,7 +181,7 @@ static int add_backend(struct mram_qemu *q, struct json_object *dev,
 	ret = get_property(q, id, "mem-path", &value, err);
 	if (ret)
 		return ret;
-	r->path = strdup(json_object_get_string(value));
+	r->path = strdup(text_of(value));
 	json_object_put(value);
 	if (!r->path)
 		return mram_err(err, -ENOMEM, "%s: out of memory", q->qmp->path);
