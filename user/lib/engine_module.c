@@ -37,7 +37,7 @@ static int open_device(struct mapped_ram_info *info, struct mram_error *err)
 		return mram_err(err, ret, "engine module: %s: %s%s",
 				MAPPED_RAM_DEVICE, strerror(errno),
 				ret == -ENOENT || ret == -ENODEV ?
-				": load it with 'modprobe mapped_ram'" : "");
+				": load mapped_ram.ko" : "");
 	}
 	*info = (struct mapped_ram_info){ .size = sizeof(*info) };
 	if (ioctl(fd, MAPPED_RAM_INFO, info)) {
