@@ -34,7 +34,7 @@ help:
 	@echo '  make install      library, tool, headers and man pages, to DESTDIR/PREFIX'
 	@echo '  make clean        remove build/'
 	@echo
-	@echo 'KERNEL=NAME picks a kernel: $(shell sed -n 's/^\([^# \t]\+\).*/\1/p' $(VM)/kernels 2>/dev/null | tr '\n' ' ')'
+	@echo 'KERNEL=NAME picks a kernel: $(shell sed -n 's/^\([^# \t]\+\).*/\1/p' $(VM)/kernels 2>/dev/null | tr '\n' ' ')debug'
 
 deps:
 	@$(VM)/install-deps

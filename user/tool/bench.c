@@ -21,8 +21,8 @@ static const char help[] =
 "usage: mapped-ram bench --target PATH [OPTION]...\n"
 "\n"
 "Measure how fast memory is saved to PATH with each engine that works here, and\n"
-"what fio makes of the same I/Os. PATH is a file that does not exist yet, or a\n"
-"block device, which is overwritten.\n"
+"what fio makes of the same I/Os. PATH is a file that does not exist yet, one\n"
+"that --keep has left, or a block device, which is overwritten.\n"
 "\n"
 "  --target PATH      where to save to\n"
 "  --size SIZE        how much memory (1G)\n"
@@ -37,7 +37,7 @@ static const char help[] =
 "  --json             print JSON\n"
 "  --help, -h         this text\n"
 "\n"
-"SIZE is in bytes, or with K, M or G behind it.\n";
+"SIZE is in bytes, or with K, M, G or T behind it.\n";
 
 enum {
 	OPT_TARGET = 256,

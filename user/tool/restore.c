@@ -45,7 +45,7 @@ static const char help[] =
 "with both:\n"
 "  --json              tell what was done as JSON\n"
 "\n"
-"SIZE is in bytes, or with K, M or G behind it.\n";
+"SIZE is in bytes, or with K, M, G or T behind it.\n";
 
 enum {
 	OPT_REGION = 256,
