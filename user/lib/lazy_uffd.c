@@ -148,11 +148,25 @@ int lazy_uffd_register(int fd, uint64_t addr, uint64_t length, uint64_t *ioctls)
 	return 0;
 }
 
-int lazy_uffd_unregister(int fd, uint64_t addr, uint64_t length)
+void lazy_uffd_wake(int fd, uint64_t addr, uint64_t length)
 {
 	struct uffdio_range r = { .start = addr, .len = length };
 
-	return ioctl(fd, UFFDIO_UNREGISTER, &r) ? -errno : 0;
+	ioctl(fd, UFFDIO_WAKE, &r);
+}
+
+int lazy_uffd_unregister(int fd, uint64_t addr, uint64_t length)
+{
+	struct uffdio_range r = { .start = addr, .len = length };
+	int ret = ioctl(fd, UFFDIO_UNREGISTER, &r) ? -errno : 0;
+
+	/*
+	 * The kernel wakes whoever waits before it lets go of the memory, and
+	 * since it handles faults with no more than the mapping's own lock
+	 * (6.4), somebody may begin to wait in between.
+	 */
+	lazy_uffd_wake(fd, addr, length);
+	return ret;
 }
 
 /* What came out of an ioctl that may stop half way. */
@@ -204,11 +218,4 @@ int lazy_uffd_continue(int fd, uint64_t addr, uint64_t length)
 	};
 
 	return ioctl(fd, UFFDIO_CONTINUE, &c) ? -errno : 0;
-}
-
-void lazy_uffd_wake(int fd, uint64_t addr, uint64_t length)
-{
-	struct uffdio_range r = { .start = addr, .len = length };
-
-	ioctl(fd, UFFDIO_WAKE, &r);
 }
