@@ -59,6 +59,45 @@ uint64_t bitmap_count(const uint64_t *words, uint64_t first, uint64_t end)
 	return count;
 }
 
+bool bitmap_any(const uint64_t *words, uint64_t first, uint64_t end)
+{
+	uint64_t w = first / BITS_PER_WORD, last = end / BITS_PER_WORD;
+
+	if (first >= end)
+		return false;
+	if (bitmap_read(&words[w]) & bitmap_mask(w, first, end))
+		return true;
+	for (w++; w + 4 <= last; w += 4)
+		if (bitmap_read(&words[w]) | bitmap_read(&words[w + 1]) |
+		    bitmap_read(&words[w + 2]) | bitmap_read(&words[w + 3]))
+			return true;
+	for (; w < last; w++)
+		if (bitmap_read(&words[w]))
+			return true;
+	return w == last && end % BITS_PER_WORD &&
+	       bitmap_read(&words[w]) & bitmap_mask(w, first, end);
+}
+
+static inline void or_word(uint64_t *to, uint64_t bits)
+{
+	if (bits)
+		bitmap_or(to, bits);
+}
+
+/* OR most of @nr words. Return: how many. */
+static uint64_t or_words(uint64_t *to, const uint64_t *src, uint64_t nr)
+{
+	uint64_t w;
+
+	for (w = 0; w + 4 <= nr; w += 4) {
+		or_word(&to[w], src[w]);
+		or_word(&to[w + 1], src[w + 1]);
+		or_word(&to[w + 2], src[w + 2]);
+		or_word(&to[w + 3], src[w + 3]);
+	}
+	return w;
+}
+
 void bitmap_or_shifted(uint64_t *dst, uint64_t first, const uint64_t *src,
 		       uint64_t count)
 {
@@ -66,9 +105,8 @@ void bitmap_or_shifted(uint64_t *dst, uint64_t first, const uint64_t *src,
 	uint64_t *to = dst + first / BITS_PER_WORD;
 	uint64_t full = count / BITS_PER_WORD, w = 0, bits;
 
-	for (; !shift && w < full; w++)
-		if (src[w])
-			bitmap_or(&to[w], src[w]);
+	if (!shift)
+		w = or_words(to, src, full);
 	for (; w < bitmap_words(count); w++) {
 		bits = src[w] & bitmap_mask(w, 0, count);
 		if (!bits)

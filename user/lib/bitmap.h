@@ -72,6 +72,9 @@ static inline void bitmap_set(uint64_t *words, uint64_t bit)
 /* How many bits are set in [@first, @end). */
 uint64_t bitmap_count(const uint64_t *words, uint64_t first, uint64_t end);
 
+/* Whether a bit is set in [@first, @end). */
+bool bitmap_any(const uint64_t *words, uint64_t first, uint64_t end);
+
 static inline void bitmap_or_range(uint64_t *words, uint64_t first,
 				   uint64_t end)
 {

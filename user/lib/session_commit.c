@@ -100,6 +100,8 @@ int session_check_clean(struct mram_session *s, struct mram_error *err)
 		if (ret)
 			return engine_failed(err, "committing", s->io, r, page,
 					     ret);
+		if (!bitmap_any(r->dirty, 0, r->pages))
+			continue;
 		dirty = bitmap_count(r->dirty, 0, r->pages);
 		if (dirty)
 			return mram_err(err, -EBUSY,
