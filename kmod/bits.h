@@ -55,6 +55,22 @@ static inline void mram_bits_set(unsigned long *map, unsigned long start,
 #define mram_chunk_for_each_word(i, nr) \
 	for ((i) = 0; (i) < BITS_TO_LONGS(nr); (i)++)
 
+/* Take all bits of a chunk of whole words, the first of which is @map. */
+static inline bool mram_chunk_claim_all(unsigned long *dst, unsigned long *map,
+					unsigned long nr)
+{
+	unsigned long i, val, any = 0;
+
+	mram_chunk_for_each_word(i, nr) {
+		val = READ_ONCE(map[i]);
+		if (val)
+			val = xchg(&map[i], 0);
+		dst[i] = val;
+		any |= val;
+	}
+	return any;
+}
+
 /* Take the chunk's bits that lie in [@start, @end): clear them, say which. */
 static inline bool mram_chunk_claim(unsigned long *dst, unsigned long *map,
 				    unsigned long base, unsigned long nr,
@@ -62,15 +78,16 @@ static inline bool mram_chunk_claim(unsigned long *dst, unsigned long *map,
 {
 	unsigned long i, w, mask, val, any = 0;
 
+	if (start <= base && end >= base + nr && nr >= BITS_PER_LONG)
+		return mram_chunk_claim_all(dst, map + base / BITS_PER_LONG,
+					    nr);
 	start = max(start, base);
 	end = min(end, base + nr);
 	mram_chunk_for_each_word(i, nr) {
 		w = base / BITS_PER_LONG + i;
 		mask = mram_word_mask(w, start, end);
 		val = READ_ONCE(map[w]) & mask;
-		if (val && mask == ~0UL)
-			val = xchg(&map[w], 0);
-		else if (val)
+		if (val)
 			val = atomic_long_fetch_andnot(mask, mram_word(map, w)) &
 			      mask;
 		dst[i] = val >> (base % BITS_PER_LONG);
@@ -146,6 +163,27 @@ static inline bool mram_chunk_settle(const unsigned long *zero,
 	}
 	*count += found;
 	return left;
+}
+
+/*
+ * All pages of @need are zero: clear their bits in @map. Return: how many.
+ */
+static inline unsigned long mram_chunk_forget(const unsigned long *need,
+					      unsigned long *map,
+					      unsigned long base,
+					      unsigned long nr)
+{
+	unsigned long i, val, found = 0;
+
+	map += base / BITS_PER_LONG;
+	mram_chunk_for_each_word(i, nr) {
+		val = need[i];
+		found += hweight_long(val);
+		val <<= base % BITS_PER_LONG;
+		if (READ_ONCE(map[i]) & val)
+			atomic_long_andnot(val, mram_word(map, i));
+	}
+	return found;
 }
 
 #endif /* MRAM_BITS_H */

@@ -107,3 +107,23 @@ fail:
 	bitmap_clear(zero, pos, end - pos);
 	return pos > first ? pos - first : got;
 }
+
+/**
+ * mram_look_absent() - whether there is nothing at all
+ * @addr: page-aligned, in the current address space
+ * @nr: how many pages, not 0
+ * @doubt: see mram_look()
+ *
+ * Much memory was never touched as a whole: then nobody needs to know of each
+ * page. Asked only while there is doubt.
+ *
+ * Return: all pages are absent.
+ */
+bool mram_look_absent(unsigned long addr, unsigned long nr,
+		      unsigned long *doubt)
+{
+	if (!*doubt || mram_probe_run(current->mm, addr, nr) < nr)
+		return false;
+	*doubt = MRAM_DOUBT;
+	return true;
+}

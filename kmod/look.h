@@ -10,9 +10,13 @@ struct mm_struct;
 /* probe.c */
 long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
 		unsigned long *absent, unsigned long first);
+unsigned long mram_probe_run(struct mm_struct *mm, unsigned long addr,
+			     unsigned long nr);
 
 /* look.c */
 long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,
 	       unsigned long first, unsigned long *doubt);
+bool mram_look_absent(unsigned long addr, unsigned long nr,
+		      unsigned long *doubt);
 
 #endif /* MRAM_LOOK_H */

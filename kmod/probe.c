@@ -29,20 +29,33 @@
 
 /*
  * Where the answer goes.
- * @map: a bit for each page, set for absent ones
+ * @map: a bit for each page, set for absent ones; NULL when the walk is to end
+ *       where the first page is that is not absent
  * @base: the address of bit 0; may lie before the first page asked for
+ * @next: without @map: the address up to which all pages are absent
  */
 struct mram_absent {
 	unsigned long *map;
 	unsigned long base;
+	unsigned long next;
 };
 
 /* Pages from @addr to @end are absent. */
-static void mram_absent_set(const struct mram_absent *absent,
+static void mram_absent_set(struct mram_absent *absent,
 			    unsigned long addr, unsigned long end)
 {
-	bitmap_set(absent->map, (addr - absent->base) >> PAGE_SHIFT,
-		   (end - addr) >> PAGE_SHIFT);
+	if (absent->map)
+		bitmap_set(absent->map, (addr - absent->base) >> PAGE_SHIFT,
+			   (end - addr) >> PAGE_SHIFT);
+	else if (addr == absent->next)
+		absent->next = end;
+}
+
+/* All up to @addr was looked at: is that enough? */
+static bool mram_absent_over(const struct mram_absent *absent,
+			     unsigned long addr)
+{
+	return !absent->map && absent->next < addr;
 }
 
 static unsigned long mram_block_end(unsigned long addr, unsigned long end,
@@ -117,7 +130,7 @@ static pte_t *mram_pte_skip(pte_t *pte, pte_t *end)
 static unsigned long mram_walk_ptes(struct mm_struct *mm, pmd_t *pmdp,
 				    pmd_t pmd, unsigned long addr,
 				    unsigned long end,
-				    const struct mram_absent *absent)
+				    struct mram_absent *absent)
 {
 	pte_t *first, *last, *pte, *next;
 	unsigned long start = addr;
@@ -131,8 +144,11 @@ static unsigned long mram_walk_ptes(struct mm_struct *mm, pmd_t *pmdp,
 	last = first + ((end - addr) >> PAGE_SHIFT);
 	for (pte = first; pte < last; pte = next) {
 		next = pte + 1;
-		if (!mram_pte_empty(ptep_get(pte)))
+		if (!mram_pte_empty(ptep_get(pte))) {
+			if (!absent->map)
+				break;
 			continue;
+		}
 		next = mram_pte_skip(pte, last);
 		mram_absent_set(absent, start + ((pte - first) << PAGE_SHIFT),
 				start + ((next - first) << PAGE_SHIFT));
@@ -143,10 +159,24 @@ out:
 	return addr;
 }
 
+/*
+ * Where the entries from @pmdp on, which is empty, end to be so; within their
+ * table, whose lock the caller has.
+ */
+static unsigned long mram_pmd_skip(pmd_t *pmdp, unsigned long addr,
+				   unsigned long end)
+{
+	end = mram_block_end(addr, end, PUD_SIZE);
+	do
+		addr = mram_block_end(addr, end, PMD_SIZE);
+	while (addr < end && pmd_none(READ_ONCE(*++pmdp)));
+	return addr;
+}
+
 /* One step of the walk, from a page middle directory's entry on. */
 static unsigned long mram_walk_pmd(struct mm_struct *mm, pmd_t *pmdp,
 				   unsigned long addr, unsigned long end,
-				   const struct mram_absent *absent)
+				   struct mram_absent *absent)
 {
 	spinlock_t *ptl;
 	pmd_t pmd;
@@ -159,9 +189,10 @@ static unsigned long mram_walk_pmd(struct mm_struct *mm, pmd_t *pmdp,
 	/* Entries of huge pages are replaced, too, under this lock. */
 	ptl = pmd_lock(mm, pmdp);
 	pmd = READ_ONCE(*pmdp);
+	end = pmd_none(pmd) ? mram_pmd_skip(pmdp, addr, end) :
+			      mram_block_end(addr, end, PMD_SIZE);
 	spin_unlock(ptl);
 
-	end = mram_block_end(addr, end, PMD_SIZE);
 	if (pmd_none(pmd))
 		mram_absent_set(absent, addr, end);
 	/* Huge pages that are swapped out or migrate are not present. */
@@ -179,7 +210,7 @@ static unsigned long mram_walk_pmd(struct mm_struct *mm, pmd_t *pmdp,
  */
 static unsigned long mram_walk_step(struct mm_struct *mm, unsigned long addr,
 				    unsigned long end,
-				    const struct mram_absent *absent)
+				    struct mram_absent *absent)
 {
 	pgd_t *pgd = pgd_offset(mm, addr);
 	p4d_t *p4d;
@@ -212,9 +243,9 @@ empty:
 
 /* What has no page table entry. */
 static void mram_walk(struct mm_struct *mm, unsigned long addr,
-		      unsigned long end, const struct mram_absent *absent)
+		      unsigned long end, struct mram_absent *absent)
 {
-	while (addr < end)
+	while (addr < end && !mram_absent_over(absent, addr))
 		addr = mram_walk_step(mm, addr, end, absent);
 }
 
@@ -247,7 +278,7 @@ static unsigned long mram_skip_entries(struct xarray *xa, unsigned long index,
 
 /* Holes of the mapped file; in a private mapping those without a copy. */
 static void mram_walk_file(struct vm_area_struct *vma, unsigned long addr,
-			   unsigned long end, const struct mram_absent *absent)
+			   unsigned long end, struct mram_absent *absent)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 	unsigned int shift = PAGE_SHIFT;
@@ -276,6 +307,9 @@ static void mram_walk_file(struct vm_area_struct *vma, unsigned long addr,
 			else
 				mram_walk(vma->vm_mm, addr, hole, absent);
 		}
+		/* An entry is next, or was met in the page table. */
+		if (!absent->map)
+			break;
 		if (next <= last)
 			next = mram_skip_entries(&mapping->i_pages, next,
 						 last + 1);
@@ -295,7 +329,7 @@ static bool mram_is_memory_file(struct vm_area_struct *vma)
 }
 
 static void mram_probe_vma(struct vm_area_struct *vma, unsigned long addr,
-			   unsigned long end, const struct mram_absent *absent)
+			   unsigned long end, struct mram_absent *absent)
 {
 	if (!(vma->vm_flags & VM_READ) || vma->vm_flags & (VM_IO | VM_PFNMAP) ||
 	    userfaultfd_missing(vma))
@@ -304,6 +338,26 @@ static void mram_probe_vma(struct vm_area_struct *vma, unsigned long addr,
 		mram_walk(vma->vm_mm, addr, end, absent);
 	else if (vma->vm_file && mram_is_memory_file(vma))
 		mram_walk_file(vma, addr, end, absent);
+}
+
+/* Return: for how many pages, at least 1, @to is the answer, or an errno. */
+static long mram_probe_to(struct mm_struct *mm, unsigned long addr,
+			  unsigned long nr, struct mram_absent *to)
+{
+	unsigned long end = addr + (nr << PAGE_SHIFT);
+	struct vm_area_struct *vma;
+
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	vma = find_vma(mm, addr);
+	if (!vma || vma->vm_start > addr) {
+		mmap_read_unlock(mm);
+		return -EFAULT;
+	}
+	end = min(end, vma->vm_end);
+	mram_probe_vma(vma, addr, end, to);
+	mmap_read_unlock(mm);
+	return (end - addr) >> PAGE_SHIFT;
 }
 
 /**
@@ -329,18 +383,24 @@ long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
 		.map = absent,
 		.base = addr - (first << PAGE_SHIFT),
 	};
-	unsigned long end = addr + (nr << PAGE_SHIFT);
-	struct vm_area_struct *vma;
 
-	if (mmap_read_lock_killable(mm))
-		return -EINTR;
-	vma = find_vma(mm, addr);
-	if (!vma || vma->vm_start > addr) {
-		mmap_read_unlock(mm);
-		return -EFAULT;
-	}
-	end = min(end, vma->vm_end);
-	mram_probe_vma(vma, addr, end, &to);
-	mmap_read_unlock(mm);
-	return (end - addr) >> PAGE_SHIFT;
+	return mram_probe_to(mm, addr, nr, &to);
+}
+
+/**
+ * mram_probe_run() - how many pages in a row are absent
+ * @mm: the address space
+ * @addr: page-aligned
+ * @nr: how many pages to ask about, not 0
+ *
+ * Return: so many from the first one on, or more, are absent; 0 also where it
+ * is not known.
+ */
+unsigned long mram_probe_run(struct mm_struct *mm, unsigned long addr,
+			     unsigned long nr)
+{
+	struct mram_absent to = { .next = addr };
+
+	mram_probe_to(mm, addr, nr, &to);
+	return (to.next - addr) >> PAGE_SHIFT;
 }

@@ -154,6 +154,21 @@ static bool mram_save_look(struct mram_pass *pass, unsigned long base)
 				 base, nr, &pass->zeroes);
 }
 
+/* Whether nothing is there of the chunk: then its claimed pages are zero. */
+static bool mram_save_absent(struct mram_pass *pass, unsigned long base)
+{
+	unsigned long nr = pass->chunk_pages;
+	unsigned long start = max(base, pass->range.first);
+	unsigned long end = min(base + nr, pass->range.last + 1);
+
+	if (!mram_look_absent(mram_pass_addr(pass, start),
+			      (end - start) << pass->sub_shift, &pass->doubt))
+		return false;
+	pass->zeroes += mram_chunk_forget(pass->need, pass->region->file, base,
+					  nr);
+	return true;
+}
+
 /* Absent parts of larger pages, or gone since the look: written as zeroes. */
 static void mram_save_fill(struct mram_run *runs, unsigned long nr)
 {
@@ -441,6 +456,8 @@ static void mram_save_run(struct mram_pass *pass)
 		pass->check = true;
 		if (!mram_chunk_claim(pass->need, pass->region->dirty, base,
 				      nr, start, end))
+			continue;
+		if (mram_save_absent(pass, base))
 			continue;
 		if (!mram_save_look(pass, base))
 			continue;
