@@ -6,12 +6,14 @@
 #include <linux/types.h>
 
 struct mm_struct;
+struct vm_area_struct;
 
 /* probe.c */
 long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
 		unsigned long *absent, unsigned long first);
 unsigned long mram_probe_run(struct mm_struct *mm, unsigned long addr,
 			     unsigned long nr);
+bool mram_is_memory_file(struct vm_area_struct *vma);
 
 /* look.c */
 long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,

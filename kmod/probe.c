@@ -316,7 +316,8 @@ static void mram_walk_file(struct vm_area_struct *vma, unsigned long addr,
 	}
 }
 
-static bool mram_is_memory_file(struct vm_area_struct *vma)
+/* Whether memory is that of a file made of memory. */
+bool mram_is_memory_file(struct vm_area_struct *vma)
 {
 	struct inode *inode = vma->vm_file->f_mapping->host;
 

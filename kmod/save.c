@@ -195,8 +195,14 @@ static unsigned long mram_save_get_present(struct mram_pass *pass,
 	struct mram_run *runs = &pass->runs[i];
 	unsigned long nr = end - i, done, got;
 
-	if (!pass->region->pins)
-		return mram_pages_get_present(addr, nr, runs, pass->batch);
+	if (!pass->region->pins) {
+		done = mram_pages_take(addr, NULL, 0, nr, runs,
+				       &pass->not_taken);
+		return done + mram_pages_get_present(addr +
+						     (done << PAGE_SHIFT),
+						     nr - done, runs + done,
+						     pass->batch);
+	}
 	for (done = 0; done < nr; done += got) {
 		got = mram_pins_get(pass->region->pins,
 				    addr + (done << PAGE_SHIFT), nr - done,
@@ -243,18 +249,28 @@ static int mram_save_get_run(struct mram_pass *pass, unsigned long base,
 }
 
 /*
- * Where many pages of a word of the bitmap are needed, but not all, it is
- * cheaper to get all that lie between and to give the others back at once.
- *
- * Return: the first page that must be got otherwise, which may be @page.
+ * Get as many of the needed pages as can be got at once. Return: the first one
+ * that must be got otherwise, which may be @page.
  */
-static unsigned long mram_save_get_word(struct mram_pass *pass,
+static unsigned long mram_save_get_many(struct mram_pass *pass,
 					unsigned long base, unsigned long page)
 {
 	unsigned long w = page / BITS_PER_LONG, got, end;
 	unsigned long need = pass->need[w] & BITMAP_FIRST_WORD_MASK(page);
 
-	if (pass->sub_shift || pass->region->pins || need == ~0UL ||
+	if (pass->sub_shift || pass->region->pins)
+		return page;
+	end = mram_pages_take(mram_pass_addr(pass, base), pass->need, page,
+			      pass->chunk_pages, pass->runs, &pass->not_taken);
+	if (end > page)
+		return end;
+	/*
+	 * Where many pages of a word of the bitmap are needed, but not all, it
+	 * is cheaper to get all that lie between and to give the others back
+	 * at once.
+	 */
+	if (mram_pass_addr(pass, base + page) >= pass->not_taken ||
+	    need == ~0UL ||
 	    hweight_long(need) < MRAM_SAVE_MANY)
 		return page;
 	end = w * BITS_PER_LONG + __fls(need) + 1;
@@ -275,7 +291,7 @@ static void mram_save_get(struct mram_pass *pass, unsigned long base)
 
 	for (page = find_first_bit(pass->need, nr); page < nr;
 	     page = find_next_bit(pass->need, nr, page)) {
-		end = mram_save_get_word(pass, base, page);
+		end = mram_save_get_many(pass, base, page);
 		if (end > page) {
 			page = end;
 			continue;

@@ -134,6 +134,7 @@ struct mram_pass_args {
  * @join: see save.c
  * @look: in kernel pages, where a format page is several: which are zero
  * @doubt: see mram_look()
+ * @not_taken: see mram_pages_take()
  * @free: slots not in use
  * @plug: what was submitted and the driver does not know yet
  * @ahead: I/Os for which the block layer was asked to make requests at once
@@ -179,6 +180,7 @@ struct mram_pass {
 	unsigned long *join;
 	unsigned long *look;
 	unsigned long doubt;
+	unsigned long not_taken;
 
 	struct list_head free;
 	struct blk_plug plug;
