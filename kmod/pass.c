@@ -109,7 +109,6 @@ struct mram_pass *mram_pass_begin(struct mram_session *s,
 	pass->session = s;
 	pass->args = *args;
 	pass->error_page = MAPPED_RAM_NO_PAGE;
-	INIT_LIST_HEAD(&pass->free);
 	init_llist_head(&pass->done);
 	pass->task = current;
 

@@ -47,7 +47,7 @@ static void mram_io_ended(struct mram_io *io, ssize_t result)
 	io->result = result;
 	/* Once the slot is on the list the pass may end: RCU keeps the rest. */
 	rcu_read_lock();
-	llist_add(&io->ended, &pass->done);
+	llist_add(&io->node, &pass->done);
 	/* llist_add() orders this behind it, mram_pass_wait() the reverse. */
 	if (READ_ONCE(pass->waiting))
 		wake_up_process(pass->task);
@@ -200,6 +200,13 @@ static void mram_io_release(struct mram_io *io)
 	}
 }
 
+/* Give a slot back. */
+void mram_io_unget(struct mram_io *io)
+{
+	io->node.next = io->pass->free;
+	io->pass->free = &io->node;
+}
+
 /*
  * Look at a slot whose I/O has ended: if it was short, and there is more to
  * move, say so. Else give its pages back and settle them.
@@ -237,7 +244,7 @@ static bool mram_io_settle(struct mram_io *io, ssize_t ret)
 		mram_pass_fail(pass, ret, io->start + good);
 	}
 	pass->args.io_done(pass, io, good);
-	list_add(&io->node, &pass->free);
+	mram_io_unget(io);
 	return false;
 }
 
@@ -321,7 +328,7 @@ static void mram_pass_reap(struct mram_pass *pass)
 	struct mram_io *io, *next;
 
 	llist_for_each_entry_safe(io, next, llist_del_all(&pass->done),
-				  ended) {
+				  node) {
 		pass->in_flight--;
 		if (mram_io_settle(io, io->result))
 			mram_io_run(io);
@@ -373,20 +380,13 @@ struct mram_io *mram_io_get(struct mram_pass *pass)
 			mram_pass_reap(pass);
 		if (mram_pass_stopped(pass))
 			return NULL;
-		io = list_first_entry_or_null(&pass->free, struct mram_io,
-					      node);
-		if (io) {
-			list_del(&io->node);
+		if (pass->free) {
+			io = llist_entry(pass->free, struct mram_io, node);
+			pass->free = io->node.next;
 			return io;
 		}
 		mram_pass_wait(pass);
 	}
-}
-
-/* Give a slot back unused. */
-void mram_io_unget(struct mram_io *io)
-{
-	list_add(&io->node, &io->pass->free);
 }
 
 /* Wait until nothing is in flight. */

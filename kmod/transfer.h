@@ -19,8 +19,7 @@ struct mram_pass;
  * struct mram_io - a slot of the window: one extent that is read or written
  * @iocb: for the file system
  * @bio: for the block device
- * @ended: in &mram_pass.done
- * @node: in &mram_pass.free
+ * @node: in &mram_pass.done or &mram_pass.free
  * @pass: whose slot
  * @result: what it ended with
  * @start: first page of the extent, in the region
@@ -37,8 +36,7 @@ struct mram_io {
 		struct kiocb iocb;
 		struct bio bio;
 	};
-	struct llist_node ended;
-	struct list_head node;
+	struct llist_node node;
 	struct mram_pass *pass;
 	ssize_t result;
 	unsigned long start;
@@ -182,7 +180,7 @@ struct mram_pass {
 	unsigned long doubt;
 	unsigned long not_taken;
 
-	struct list_head free;
+	struct llist_node *free;
 	struct blk_plug plug;
 	unsigned int ahead;
 	unsigned int in_flight;

@@ -166,7 +166,7 @@ int mram_window_open(struct mram_pass *pass)
 		io->pass = pass;
 		io->bvec = window->bvecs + i * per_io;
 		io->bounce = NULL;
-		list_add_tail(&io->node, &pass->free);
+		mram_io_unget(io);
 	}
 	mram_image_iocb(pass->image, pass->args.load, &pass->iocb);
 	return pass->bounce ? mram_bounce_alloc(pass) : 0;
