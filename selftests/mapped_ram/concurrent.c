@@ -2,9 +2,9 @@
 /*
  * Proves that passes of one session may be made by several threads: on ranges
  * that do not overlap they run at the same time, also where these share words
- * of the bitmaps; on ranges that do, one after the other, so that a pass that
- * finds nothing left to do returns only when the image has it; and that calls
- * which would pull the ground from under a running pass are EBUSY.
+ * of the bitmaps; on ranges that do, one after the other (invariant 9), so that
+ * a pass that finds nothing left to do returns only when the image has it; and
+ * that calls which would pull the ground from under a running pass are EBUSY.
  */
 #include "inflight.h"
 #include "harness.h"

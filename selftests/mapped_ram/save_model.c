@@ -3,11 +3,12 @@
  * Proves that SAVE does what the model says and nothing else: random dirty
  * sets over random contents, zero pages and pages that became zero again, in
  * several passes with changes between them, on random ranges, with every kind
- * of memory, size of page, window, bridge (chosen by the module, too) and extent, to a raw block device
- * and to the file systems. After every pass the whole image is the model's
- * byte for byte (what lies around the region and what never was dirty keeps
- * its poison), both bitmaps are exact, the outputs add up, and the page cache
- * holds nothing of the image.
+ * of memory, size of page, window, bridge (chosen by the module, too) and
+ * extent, to a raw block device and to the file systems. After every pass the
+ * whole image is the model's byte for byte (what lies around the region and
+ * what never was dirty keeps its poison), both bitmaps are exact (invariant 1;
+ * fail_device.c has what fails), the outputs add up, and the page cache holds
+ * nothing of the image.
  */
 #include "rig.h"
 #include "harness.h"
