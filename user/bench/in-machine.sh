@@ -264,8 +264,12 @@ run_case()
 		;;
 	load-qemu)
 		# QEMU wants to read what it wrote: the others with it.
-		many xfs-ram "${MEMORY:-thp}" "module uring pread" \
-			--case load-full --size "$SIZE" --window "$WINDOW" --used
+		for more in "" --used; do
+			# shellcheck disable=SC2086 # none or one
+			many xfs-ram "${MEMORY:-thp}" "module uring pread" \
+				--case load-full --size "$SIZE" \
+				--window "$WINDOW" $more
+		done
 		with_qemu xfs-ram load-plain load-multifd || {
 			say "failed: load with qemu"
 			status=1
