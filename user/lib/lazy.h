@@ -44,7 +44,7 @@
  * faults, and may have huge pages.
  */
 #define LAZY_GAP	(2ull << 20)
-#define LAZY_MAX_PARTS	512
+#define LAZY_MAX_PARTS	64
 
 /* Read along between pages that are wanted, in bytes. */
 #define LAZY_BRIDGE	(32u << 10)

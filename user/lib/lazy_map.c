@@ -136,62 +136,87 @@ static int empty(struct lazy_block *b, struct mram_error *err)
 
 /* ------------------------------------------------------------ registering */
 
-/* What cannot be left out is only more work. */
-static void leave_out_one(struct mram_restore_lazy *l, struct lazy_block *b,
-			  uint64_t start, uint64_t stop)
-{
-	uint64_t first = (start - b->addr) >> b->unit_shift;
-	uint64_t end = (stop - b->addr) >> b->unit_shift;
-
-	if (lazy_uffd_unregister(l->fds[b->fd].fd, start, stop - start))
-		return;
-	lazy_block_cut_tail(b, first, end);
-	/* Not to be filled along with what is around it. */
-	bitmap_or_range(b->claimed, first, end);
-	bitmap_or_range(b->placed, first, end);
-}
-
 /*
  * Memory that the image does not hold needs nobody's care, if there is enough
  * of it in one place: it is zero by itself. A huge page does no harm if it
  * reaches beyond.
+ *
+ * Return the bytes of the next such range from unit *@at on, and where it is;
+ * 0 when there is none.
  */
-static size_t leave_out(struct mram_restore_lazy *l, struct lazy_block *b,
-			uint64_t gap, bool count_only)
+static uint64_t next_gap(const struct lazy_block *b, uint64_t *at,
+			 uint64_t *start)
 {
-	uint64_t first, end, start, stop;
-	size_t nr = 0;
+	uint64_t first, end, stop;
 
-	for (first = 0; first < b->units; first = end) {
-		first = bitmap_next(b->present, first, b->units, 0);
+	while (*at < b->units) {
+		first = bitmap_next(b->present, *at, b->units, 0);
 		end = bitmap_next(b->present, first, b->units, 1);
-		start = b->addr + (first << b->unit_shift);
+		*at = end;
+		*start = b->addr + (first << b->unit_shift);
 		stop = b->addr + (end << b->unit_shift);
 		if (first)
-			start = (start + LAZY_GAP - 1) & ~(LAZY_GAP - 1);
+			*start = (*start + LAZY_GAP - 1) & ~(LAZY_GAP - 1);
 		if (end < b->units)
 			stop &= ~(LAZY_GAP - 1);
-		if (stop <= start || (stop - start < gap &&
-				      stop - start < b->length))
-			continue;
-		nr++;
-		if (!count_only)
-			leave_out_one(l, b, start, stop);
+		if (stop > *start && (stop - *start >= LAZY_GAP ||
+				      stop - *start == b->length))
+			return stop - *start;
 	}
-	return nr;
+	return 0;
+}
+
+static unsigned int size_class(uint64_t size)
+{
+	return 63 - (unsigned int)__builtin_clzll(size);
+}
+
+/*
+ * Each one is a system call and one more mapping, and the machine waits for it:
+ * only so many, the largest ones. Return the class of the smallest, of which
+ * only *@some are left out.
+ */
+static unsigned int choose_gaps(const struct lazy_block *b, size_t *some)
+{
+	size_t in_class[64] = { 0 }, room = LAZY_MAX_PARTS;
+	uint64_t at = 0, start, size;
+	unsigned int class;
+
+	while ((size = next_gap(b, &at, &start)))
+		in_class[size_class(size)]++;
+	for (class = 63; class && in_class[class] <= room; class--)
+		room -= in_class[class];
+	*some = room;
+	return class;
+}
+
+/* What cannot be left out is only more work. */
+static void leave_out(struct mram_restore_lazy *l, struct lazy_block *b,
+		      uint64_t start, uint64_t size)
+{
+	uint64_t first = (start - b->addr) >> b->unit_shift;
+
+	if (!lazy_uffd_unregister(l->fds[b->fd].fd, start, size))
+		lazy_block_cut_tail(b, first, first + (size >> b->unit_shift));
 }
 
 static void leave_out_gaps(struct mram_restore_lazy *l, struct lazy_block *b)
 {
-	uint64_t gap = LAZY_GAP;
-	size_t nr;
+	uint64_t at = 0, start, size;
+	unsigned int least;
+	size_t some;
 
-	/* Each one is one more mapping, of which there is a limit. */
-	while ((nr = leave_out(l, b, gap, true)) > LAZY_MAX_PARTS)
-		gap *= 2;
-	if (!lazy_block_make_room(b, nr))
+	least = choose_gaps(b, &some);
+	if (!lazy_block_make_room(b, LAZY_MAX_PARTS))
 		return;
-	leave_out(l, b, gap, false);
+	while ((size = next_gap(b, &at, &start))) {
+		if (size_class(size) < least ||
+		    (size_class(size) == least && !some))
+			continue;
+		if (size_class(size) == least)
+			some--;
+		leave_out(l, b, start, size);
+	}
 	lazy_block_sort(b);
 }
 
