@@ -35,7 +35,8 @@ static void open_restore(struct lazy *l, struct mram_image *image)
 {
 	struct mram_restore_lazy_opts opts =
 		MRAM_OPTS(mram_restore_lazy_opts,
-			  .flags = l->o->lazy_steps ? MRAM_LAZY_PAUSED : 0,
+			  .flags = l->o->lazy_steps && !l->o->working_set ?
+				   MRAM_LAZY_PAUSED : 0,
 			  .fault_around = l->o->fault_around,
 			  .record = l->o->record,
 			  .working_set = l->o->working_set,
@@ -119,7 +120,10 @@ static void finish(struct lazy *l, FILE *json)
 	mram_restore_lazy_close(l->restore);
 }
 
-/* The guest's first steps, with nothing there but what these touch */
+/*
+ * The guest's first steps, with nothing there but what these touch; or, with a
+ * working set, as they are in earnest
+ */
 static void first_steps(struct lazy *l, struct vm *vm, FILE *json)
 {
 	const volatile struct guest_state *state = ram_state(&vm->ram);
@@ -131,6 +135,7 @@ static void first_steps(struct lazy *l, struct vm *vm, FILE *json)
 	print_fact("first", "%llu steps, for which %llu pages were read; %llu are left",
 		   (unsigned long long)(state->step - before),
 		   (unsigned long long)s.read, (unsigned long long)s.left);
+	json_number(json, "first_faults", s.faults);
 	json_number(json, "first_steps", state->step - before);
 	json_number(json, "first_read", s.read);
 	json_number(json, "first_left", s.left);

@@ -41,7 +41,7 @@ static const char usage_text[] =
 "  --lazy                let the guest run at once, and read meanwhile\n"
 "  --lazy-socket SOCKET  the same, read by 'mapped-ram restore --lazy SOCKET'\n"
 "  --lazy-steps STEPS    with --lazy, the guest's first steps: only what it\n"
-"                        touches is read (0)\n"
+"                        touches is read, unless there is a working set (0)\n"
 "  --fault-around BYTES  with --lazy, read so much around what it touches\n"
 "  --record FILE         with --lazy, write there what it touched first\n"
 "  --working-set FILE    with --lazy, read first what was recorded there\n"

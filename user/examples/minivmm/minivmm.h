@@ -134,6 +134,7 @@ void vm_create(struct vm *vm, bool manual_protect);
 void vm_log_dirty(struct vm *vm);
 void vm_reset(struct vm *vm);
 void vm_run_to(struct vm *vm, uint64_t step);
+void vm_step(struct vm *vm);
 void vm_start(struct vm *vm, uint64_t dirty_rate);
 void vm_stop(struct vm *vm);
 

@@ -119,6 +119,8 @@ int restore(const struct options *o)
 	vcpu_set_state(&vm, vcpu);
 	json_number(json, "image_nsec", image_nsec);
 	json_number(json, "ready_nsec", now_ns() - start);
+	vm_step(&vm);
+	json_number(json, "first_nsec", now_ns() - start);
 	if (lazy) {
 		lazy_run(lazy, &vm, json);
 		bad = check_model(&vm.ram, json);

@@ -224,6 +224,27 @@ void vm_run_to(struct vm *vm, uint64_t step)
 	run_loop(vm);
 }
 
+/* Run one instruction of the guest; if it reports by that, that is heard, too */
+void vm_step(struct vm *vm)
+{
+	struct kvm_guest_debug debug = {
+		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP,
+	};
+
+	get_ready(vm, NO_TARGET, 0);
+	VM_IOCTL(vm->vcpu_fd, KVM_SET_GUEST_DEBUG, &debug);
+	while (ioctl(vm->vcpu_fd, KVM_RUN, 0) < 0)
+		if (errno != EINTR && errno != EAGAIN)
+			die("KVM_RUN: %s", strerror(errno));
+	if (vm->run->exit_reason == KVM_EXIT_IO)
+		report(vm);
+	else if (vm->run->exit_reason != KVM_EXIT_DEBUG)
+		die("the guest broke down: KVM exit reason %u",
+		    vm->run->exit_reason);
+	debug.control = 0;
+	VM_IOCTL(vm->vcpu_fd, KVM_SET_GUEST_DEBUG, &debug);
+}
+
 /* Run the guest in a thread of its own, @dirty_rate steps a second (0: all) */
 void vm_start(struct vm *vm, uint64_t dirty_rate)
 {
