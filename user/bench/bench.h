@@ -3,8 +3,9 @@
  * mram-bench: what one way of saving or loading memory costs, in one case.
  *
  * memory.c makes the memory, pattern.c says what it holds and which pages of
- * it are dirty, job.c saves it and load.c loads it, with an eye on the clock, result.c prints what came
- * of it as one JSON object.
+ * it are dirty, job.c saves it, load.c loads it and lazy.c does so while it is
+ * used, with an eye on the clock, cache.c looks after the page cache, result.c
+ * prints what came of it as one JSON object.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -30,6 +31,9 @@
  * @fresh: the pages of the image are holes before each job
  * @load: the case loads
  * @used: into memory that is there, else into memory never touched
+ * @faults: the case touches pages, instead of waiting until all are there
+ * @around: bytes that are read around a page that is touched, or 0
+ * @cache: "cold" or "warm": of the image, before each job; or NULL
  * @threads: not 0: that many threads at once, through the module's own interface
  * @rounds: jobs that are measured; one goes before
  * @perf_control: perf is told through this pipe when a pass begins and ends
@@ -50,6 +54,9 @@ struct options {
 	bool fresh;
 	bool load;
 	bool used;
+	bool faults;
+	uint32_t around;
+	const char *cache;
 	int threads;
 	int rounds;
 	const char *perf_control;
@@ -114,6 +121,10 @@ struct pattern pattern_make(const struct options *o, const struct memory *m);
  * @out: mram_session_commit(): bitmap, header and flushes
  * @kernel_bytes: that the kernel holds for the session before the pass
  * @user_bytes: that the process holds for it
+ * @faults: in memory that was used meanwhile
+ * @calls: system calls that read pages and placed them, or 0: not counted
+ * @cached: pages of the image that the page cache holds afterwards, with
+ *          @cache of the options
  */
 struct job {
 	uint64_t in;
@@ -121,6 +132,9 @@ struct job {
 	uint64_t out;
 	int64_t kernel_bytes;
 	int64_t user_bytes;
+	uint64_t faults;
+	uint64_t calls;
+	uint64_t cached;
 	struct mram_pass_stats stats;
 };
 
@@ -141,6 +155,20 @@ struct job job_run(const struct options *o, const struct memory *m,
  */
 struct job load_run(const struct options *o, const struct memory *m,
 		    const struct pattern *p);
+
+/** lazy_run - the same while it is used, by the library; see load_run() */
+struct job lazy_run(const struct options *o, const struct memory *m,
+		    const struct pattern *p);
+
+/** copy_run - and by a system call or two for each page */
+struct job copy_run(const struct options *o, const struct memory *m,
+		    const struct pattern *p);
+
+/** cache_set - have nothing of the image in the page cache, or all of it */
+void cache_set(const struct options *o);
+
+/** cache_count - pages of the image in the page cache */
+uint64_t cache_count(const struct options *o);
 
 /** threads_run - @o->rounds jobs by several threads, the pass only */
 void threads_run(const struct options *o, const struct memory *m,

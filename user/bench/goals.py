@@ -85,6 +85,44 @@ def loads(g, results):
                         engine=qemu), 1 / 10)
 
 
+def lazily(g, results):
+    for name in ("lazy-full", "lazy-sparse"):
+        for r in find(results, case=name, engine="lazy"):
+            copy = find(results, case=name, engine="copy",
+                        memory=r["memory"], target=r["target"])
+            if copy:
+                g.ratio(f"{name}, {r['memory']}, {r['target']}: lazy / copy,"
+                        " system calls", r["calls_per_page"],
+                        copy[0]["calls_per_page"], 1 / 20)
+
+
+def first(r):
+    """Up to the first instruction, but for what reads the bitmaps."""
+    return r["first_ns"] - r["bitmap_ns"]
+
+
+def started(g, results):
+    here = sorted(find(results, case="lazy-start", engine="lazy"),
+                  key=lambda r: r["size"])
+    if len(here) > 1:
+        g.ratio(f"first instruction, {here[-1]['size'] >> 20} /"
+                f" {here[0]['size'] >> 20} MiB", first(here[-1]),
+                first(here[0]), 1.1)
+    for r in find(results, case="lazy-set", how="a working set"):
+        alone = find(results, case="lazy-set", how="no working set", size=r["size"])
+        if alone:
+            g.ratio(f"faults of a guest, {r['size'] >> 20} MiB: with its"
+                    " working set / without", r["faults"], alone[0]["faults"],
+                    1 / 5)
+
+
+def cached(g, results):
+    for r in find(results, sweep="cache", cache="cold",
+                  engine=lambda e: e != "buffered"):
+        g.add(f"cache, {r['memory']}, {r['target']}: {r['engine']},"
+              " pages in the page cache", r["cached_pages"], 0)
+
+
 def sparse(g, results):
     for r in find(results, case="untouched",
                   engine=lambda e: e.startswith("module")):
@@ -147,6 +185,9 @@ def goals(results):
     scattered(g, plain)
     sparse(g, plain)
     loads(g, plain)
+    lazily(g, plain)
+    started(g, results)
+    cached(g, results)
     waiting(g, results)
     sizes(g, results)
     guests(g, results)

@@ -15,11 +15,12 @@ out=$2
 : "${CASES:=all}" "${ENGINES:=module module-pin uring pwrite}" "${SIZE:=256}"
 : "${WINDOW:=32}" "${MAX_EXTENT:=1024}" "${BRIDGE:=16}" "${ROUNDS:=3}"
 : "${TOUCHED:=64}" "${UNTOUCHED_SIZE:=16384}" "${PERF:=}"
-: "${FLAT_SIZES:=64 256 1024 4096 8192}"
+: "${FLAT_SIZES:=64 256 1024 4096 8192}" "${START_SIZES:=64 4096}"
 all="full zero scatter25 scatter25+bridge scatter25+auto random1 random1+bridge"
 all="$all hot hot+bridge full+fresh scatter25+fresh untouched window flat"
 all="$all threads qemu qemu-save load-full load-full+used load-sparse"
 all="$all load-sparse+used load-scattered load-scattered+used load-qemu"
+all="$all lazy lazy-start cache"
 PATH=$PATH:/usr/sbin:/sbin
 
 say()
@@ -274,6 +275,35 @@ run_case()
 			say "failed: load with qemu"
 			status=1
 		}
+		;;
+	lazy)
+		for more in full sparse scattered; do
+			many "${TARGETS:-xfs}" "${MEMORY:-anon memfd}" \
+				"lazy copy" --case "lazy-$more" --size "$SIZE"
+		done
+		# One thread touches every page, nothing is streamed.
+		many "${TARGETS:-xfs}" "${MEMORY:-anon memfd}" "lazy copy" \
+			--case lazy-faults --size "$SIZE" --around 4
+		many "${TARGETS:-xfs}" "${MEMORY:-anon memfd}" lazy \
+			--case lazy-faults --size "$SIZE" --around 64
+		;;
+	cache)
+		for more in cold warm; do
+			many "${TARGETS:-xfs}" "${MEMORY:-anon}" \
+				"module uring pread buffered lazy" --sweep cache \
+				--case load-full --size "$SIZE" \
+				--window "$WINDOW" --cache "$more"
+		done
+		;;
+	lazy-start)
+		target_open xfs-ram || status=1
+		for more in $START_SIZES; do
+			"$here/guest" "${bench%/*}/minivmm" "$TARGET" "$more" \
+				>>"$out/results.jsonl" || {
+				say "failed: lazy-start of $more MiB"
+				status=1
+			}
+		done
 		;;
 	load-*)
 		more=${ENGINES/module-pin/}

@@ -126,8 +126,35 @@ static void forget(const struct memory *m)
 		fail("cannot discard memory: %m");
 }
 
-struct job load_run(const struct options *o, const struct memory *m,
-		    const struct pattern *p)
+/* As most programs read: through the page cache. */
+static int read_buffered(struct mram_image *img, const struct memory *m,
+			 const char *path, struct mram_restore_stats *st,
+			 struct mram_error *err)
+{
+	struct mram_block_info info = { .size = sizeof(info) };
+	const uint64_t step = 1ull << 20;
+	uint64_t at;
+	int fd;
+
+	if (mram_image_block(img, 0, &info, err))
+		return err->code;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		fail("%s: %m", path);
+	for (at = 0; at < m->size; at += step) {
+		if (pread(fd, m->p + at, step, info.pages_offset + at) !=
+		    (ssize_t)step)
+			fail("%s: cannot be read: %m", path);
+		st->ios++;
+		st->bytes += step;
+		st->read += step / PAGE;
+	}
+	close(fd);
+	return 0;
+}
+
+static struct job eager(const struct options *o, const struct memory *m,
+			const struct pattern *p)
 {
 	struct mram_restore_stats st = MRAM_OPTS(mram_restore_stats);
 	struct mram_restore_opts ro = MRAM_OPTS(mram_restore_opts,
@@ -140,12 +167,8 @@ struct job load_run(const struct options *o, const struct memory *m,
 	struct mram_error err;
 	int ret;
 
-	if (!kept.on)
-		make_image(o, m, p);
 	if (!strcmp(o->engine, "pread"))
 		ro.engine = "pwrite";
-	if (!o->used)
-		forget(m);
 
 	running = o;
 	let_go = 0;
@@ -153,7 +176,9 @@ struct job load_run(const struct options *o, const struct memory *m,
 	start = clock_now();
 	ret = mram_image_open(&img, o->target, &err);
 	in = clock_now();
-	if (!ret)
+	if (!ret && !strcmp(o->engine, "buffered"))
+		ret = read_buffered(img, m, o->target, &st, &err);
+	else if (!ret)
 		ret = mram_image_restore(img, 0, m->p, m->size, &ro, &st, &err);
 	pass = clock_now();
 	if (!ret)
@@ -175,5 +200,27 @@ struct job load_run(const struct options *o, const struct memory *m,
 		fail("%llu pages were read, not %llu",
 		     (unsigned long long)st.read,
 		     (unsigned long long)p->dirty_pages);
+	return j;
+}
+
+struct job load_run(const struct options *o, const struct memory *m,
+		    const struct pattern *p)
+{
+	struct job j;
+
+	if (!kept.on)
+		make_image(o, m, p);
+	if (!o->used)
+		forget(m);
+	if (o->cache)
+		cache_set(o);
+	if (!strcmp(o->engine, "lazy"))
+		j = lazy_run(o, m, p);
+	else if (!strcmp(o->engine, "copy"))
+		j = copy_run(o, m, p);
+	else
+		j = eager(o, m, p);
+	if (o->cache)
+		j.cached = cache_count(o);
 	return j;
 }

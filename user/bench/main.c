@@ -19,11 +19,13 @@ static const char usage[] =
 "is overwritten.\n"
 "\n"
 "  --case NAME      full, zero, untouched, scatter25, random1, hot,\n"
-"                   load-full, load-sparse, load-scattered (full)\n"
+"                   load-full, load-sparse, load-scattered, lazy-full,\n"
+"                   lazy-sparse, lazy-scattered, lazy-faults (full)\n"
 "  --memory KIND    anon, shuffled, thp, hugetlb, memfd, hugetlbfs (thp)\n"
 "  --engine NAME[,NAME]...\n"
 "                   module, module-pin, uring, uring-plain, pwrite; to\n"
-"                   load: module, uring, pread (module)\n"
+"                   load: module, uring, pread, buffered, lazy, copy\n"
+"                   (module)\n"
 "  --size MIB       of the memory (256)\n"
 "  --touched MIB    of it, what the case untouched touches (64)\n"
 "  --window N       most I/Os in flight (32)\n"
@@ -31,6 +33,8 @@ static const char usage[] =
 "  --bridge N       clean pages written along, at most, or auto (0)\n"
 "  --fresh          write into holes of the file\n"
 "  --used           load into memory that is in use\n"
+"  --around KIB     of the case lazy-faults: read along with a page (64)\n"
+"  --cache STATE    cold or warm: the image's page cache before a load\n"
 "  --threads N      save by N threads at once, each a part of the memory\n"
 "  --rounds N       jobs to measure (3)\n"
 "  --target-name T  what to call the target in the result\n"
@@ -64,7 +68,7 @@ static uint64_t number(const char *text, uint64_t most)
 
 enum {
 	CASE = 1, MEMORY, ENGINE, SIZE, TOUCHED, WINDOW, MAX_EXTENT, BRIDGE,
-	FRESH, USED, THREADS, ROUNDS, TARGET, TARGET_NAME, SWEEP, PERF, HELP,
+	FRESH, USED, AROUND, CACHE, THREADS, ROUNDS, TARGET, TARGET_NAME, SWEEP, PERF, HELP,
 };
 
 static const struct option longs[] = {
@@ -78,6 +82,8 @@ static const struct option longs[] = {
 	{ "bridge", required_argument, NULL, BRIDGE },
 	{ "fresh", no_argument, NULL, FRESH },
 	{ "used", no_argument, NULL, USED },
+	{ "around", required_argument, NULL, AROUND },
+	{ "cache", required_argument, NULL, CACHE },
 	{ "threads", required_argument, NULL, THREADS },
 	{ "rounds", required_argument, NULL, ROUNDS },
 	{ "target", required_argument, NULL, TARGET },
@@ -134,6 +140,14 @@ static void set(struct options *o, int option, char *value)
 		break;
 	case USED:
 		o->used = true;
+		break;
+	case AROUND:
+		o->around = number(value, 1 << 16) << 10;
+		break;
+	case CACHE:
+		if (strcmp(value, "cold") && strcmp(value, "warm"))
+			fail("the page cache is cold or warm, not %s", value);
+		o->cache = value;
 		break;
 	case THREADS:
 		o->threads = number(value, 64);
@@ -206,7 +220,9 @@ int main(int argc, char **argv)
 	if (!o.target_name)
 		o.target_name = o.target;
 
-	o.load = !strncmp(o.case_name, "load-", 5);
+	o.load = !strncmp(o.case_name, "load-", 5) ||
+		 !strncmp(o.case_name, "lazy-", 5);
+	o.faults = !strcmp(o.case_name, "lazy-faults");
 	m = memory_make(o.memory, o.size);
 	p = pattern_make(&o, &m);
 	memory_check(&m, p.touched);

@@ -88,11 +88,14 @@ struct pattern pattern_make(const struct options *o, const struct memory *m)
 	if (!p.dirty)
 		fail("out of memory");
 	if (!strcmp(name, "full") || !strcmp(name, "zero") ||
-	    !strcmp(name, "untouched") || !strcmp(name, "load-full"))
+	    !strcmp(name, "untouched") || !strcmp(name, "load-full") ||
+	    !strcmp(name, "lazy-full") || !strcmp(name, "lazy-faults"))
 		mark_every(&p, 1);
-	else if (!strcmp(name, "scatter25") || !strcmp(name, "load-scattered"))
+	else if (!strcmp(name, "scatter25") ||
+		 !strcmp(name, "load-scattered") ||
+		 !strcmp(name, "lazy-scattered"))
 		mark_every(&p, 4);
-	else if (!strcmp(name, "load-sparse"))
+	else if (!strcmp(name, "load-sparse") || !strcmp(name, "lazy-sparse"))
 		mark_runs(&p, RUN, 4);
 	else if (!strcmp(name, "random1"))
 		mark_random(&p, 1, 100);

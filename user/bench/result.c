@@ -60,6 +60,10 @@ void result_print(const struct options *o, const struct pattern *p,
 	add_text(r, "image", o->fresh ? "fresh" : "initialised");
 	if (o->load)
 		add_text(r, "into", o->used ? "used" : "fresh");
+	if (o->cache) {
+		add_text(r, "cache", o->cache);
+		add_int(r, "cached_pages", j->cached);
+	}
 	if (o->sweep)
 		add_text(r, "sweep", o->sweep);
 	add_text(r, "engine", o->engine);
@@ -83,6 +87,13 @@ void result_print(const struct options *o, const struct pattern *p,
 	add_int(r, "made_bytes", made);
 	add_int(r, "session_kernel_bytes", j->kernel_bytes);
 	add_int(r, "session_user_bytes", j->user_bytes);
+	if (j->calls) {
+		add_int(r, "faults", j->faults);
+		add_int(r, "calls", j->calls);
+		add_ratio(r, "calls_per_page", j->calls / pages);
+	}
+	if (o->faults)
+		add_int(r, "around", o->around);
 	add_text(r, "unit", counts ? "instructions" : "nanoseconds");
 	add_ratio(r, "insn_per_ns", rate);
 	/* Of the whole job, then of its parts. */

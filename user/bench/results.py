@@ -12,6 +12,9 @@ ENGINES = {
     "uring-plain": "#f0c060",
     "pwrite": "#999999",
     "pread": "#999999",
+    "lazy": "#009e73",
+    "copy": "#999999",
+    "buffered": "#666666",
     "qemu-direct": "#cc79a7",
     "qemu-multifd": "#b05080",
     "qemu-plain": "#803060",
@@ -34,6 +37,8 @@ def case(r):
         name += "+fresh"
     if r.get("into") == "used":
         name += "+used"
+    if r.get("around", PAGE) > PAGE:
+        name += "+around"
     return name
 
 
