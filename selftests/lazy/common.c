@@ -54,12 +54,25 @@ static uint64_t next_run(enum pattern pattern, uint64_t i, uint64_t *n)
 	}
 }
 
-struct model model_make(enum pattern pattern, size_t length)
+void model_save(const struct model *m)
 {
 	struct mram_pass_opts po = MRAM_OPTS(mram_pass_opts,
 					     .flags = MRAM_PASS_STOPPED);
+	struct mram_session *s = engine_open("pwrite", m->path);
+
+	if (mram_session_add_region(s, "ram", m->p, m->length, NULL,
+				    &error) < 0 ||
+	    mram_session_begin(s, &error) ||
+	    mram_session_mark_dirty(s, -1, 0, MRAM_ALL, &error) ||
+	    mram_session_pass(s, &po, NULL, &error) ||
+	    mram_session_commit(s, &error))
+		errx(1, "%s", error.message);
+	mram_session_close(s);
+}
+
+struct model model_make(enum pattern pattern, size_t length)
+{
 	struct model m = { .path = image_path(), .length = length };
-	struct mram_session *s = engine_open("pwrite", m.path);
 	uint64_t i, n;
 
 	m.p = mmap(NULL, length, PROT_READ | PROT_WRITE,
@@ -72,13 +85,7 @@ struct model model_make(enum pattern pattern, size_t length)
 		random_fill(m.p + i * PAGE, n * PAGE);
 		m.set += n;
 	}
-	if (mram_session_add_region(s, "ram", m.p, length, NULL, &error) < 0 ||
-	    mram_session_begin(s, &error) ||
-	    mram_session_mark_dirty(s, -1, 0, MRAM_ALL, &error) ||
-	    mram_session_pass(s, &po, NULL, &error) ||
-	    mram_session_commit(s, &error))
-		errx(1, "%s", error.message);
-	mram_session_close(s);
+	model_save(&m);
 	return m;
 }
 

@@ -44,6 +44,8 @@ struct model {
 
 /** model_make - an image of one block "ram" */
 struct model model_make(enum pattern pattern, size_t length);
+/** model_save - the image anew, when what it is to hold was changed */
+void model_save(const struct model *m);
 void model_free(struct model *m);
 
 /** guest_make - memory of a kind, or of huge pages (p is NULL if there are none) */
