@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/userfaultfd.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "bitmap.h"
@@ -335,41 +335,56 @@ static void pending(struct mram_restore_lazy *l, int change)
 	pthread_mutex_unlock(&l->lock);
 }
 
+/*
+ * Each thread has its own epoll, and a userfaultfd wakes one of those that wait,
+ * not all of them, of which all but one would come for nothing.
+ */
+static int watch(const struct mram_restore_lazy *l)
+{
+	struct epoll_event e = { .events = EPOLLIN | EPOLLEXCLUSIVE };
+	int fd = epoll_create1(EPOLL_CLOEXEC), ret = 0;
+
+	for (e.data.u64 = 0; fd >= 0 && !ret && e.data.u64 < l->nr_fds;
+	     e.data.u64++)
+		ret = epoll_ctl(fd, EPOLL_CTL_ADD, l->fds[e.data.u64].fd, &e);
+	e.events = EPOLLIN;
+	if (fd >= 0 && !ret && !epoll_ctl(fd, EPOLL_CTL_ADD, l->stop_fd, &e))
+		return fd;
+	ret = -errno;
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
 void *lazy_fault_thread(void *worker)
 {
 	struct lazy_worker *w = worker;
 	struct mram_restore_lazy *l = w->l;
-	struct pollfd *p;
-	size_t i;
+	struct epoll_event e;
+	int fd = watch(l);
 
-	p = calloc(l->nr_fds + 1, sizeof(*p));
-	if (!p) {
-		mram_err(&w->err, -ENOMEM, "restore: out of memory");
+	if (fd < 0) {
+		mram_err(&w->err, fd, "restore: epoll: %s", strerror(-fd));
 		lazy_fail(l, &w->err);
 		return NULL;
 	}
-	for (i = 0; i < l->nr_fds; i++)
-		p[i] = (struct pollfd){ .fd = l->fds[i].fd, .events = POLLIN };
-	p[i] = (struct pollfd){ .fd = l->stop_fd, .events = POLLIN };
-
 	for (;;) {
 		lazy_add(&l->counts.calls, 1);
-		if (poll(p, l->nr_fds + 1, -1) < 0)
+		if (epoll_wait(fd, &e, 1, -1) <= 0)
 			continue;
-		if (p[l->nr_fds].revents)
+		if (e.data.u64 == l->nr_fds)
 			break;
 		pending(l, 1);
-		for (i = 0; i < l->nr_fds; i++) {
-			if (!p[i].revents || serve_fd(w, &l->fds[i]))
-				continue;
+		if (!serve_fd(w, &l->fds[e.data.u64])) {
 			mram_err(&w->err, -EIO,
 				 "restore: faults cannot be read from userfaultfd %d",
-				 l->fds[i].fd);
+				 l->fds[e.data.u64].fd);
 			lazy_fail(l, &w->err);
-			p[i].fd = -1;
+			epoll_ctl(fd, EPOLL_CTL_DEL,
+				  l->fds[e.data.u64].fd, NULL);
 		}
 		pending(l, -1);
 	}
-	free(p);
+	close(fd);
 	return NULL;
 }
