@@ -87,6 +87,9 @@ void lazy_dealt_with(struct mram_restore_lazy *l, uint64_t pages)
 
 /* ---------------------------------------------------------------- threads */
 
+/* The caller's functions are called there, too. */
+#define STACK_SIZE	(512u << 10)
+
 static void *map_buffer(size_t size, int prot)
 {
 	void *p = mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -127,14 +130,31 @@ static int prepare(struct mram_restore_lazy *l, struct lazy_worker *w)
 	return w->buffer && w->own && w->late && (!w->zero_size || w->zero) ? 0 : -ENOMEM;
 }
 
+/*
+ * A stack of the usual 8 MiB may get a huge page as soon as it is touched, which
+ * has to be cleared first: with a few threads that is what a start took longest.
+ */
+static int make_thread(struct lazy_worker *w)
+{
+	pthread_attr_t a;
+	int ret;
+
+	ret = pthread_attr_init(&a);
+	if (ret)
+		return -ret;
+	pthread_attr_setstacksize(&a, STACK_SIZE);
+	ret = pthread_create(&w->thread, &a, w->stream ? lazy_stream_thread :
+							 lazy_fault_thread, w);
+	pthread_attr_destroy(&a);
+	return -ret;
+}
+
 static int start_worker(struct mram_restore_lazy *l, struct lazy_worker *w)
 {
 	int ret = prepare(l, w);
 
 	if (!ret)
-		ret = -pthread_create(&w->thread, NULL, w->stream ?
-				      lazy_stream_thread : lazy_fault_thread,
-				      w);
+		ret = make_thread(w);
 	w->running = !ret;
 	return ret;
 }
