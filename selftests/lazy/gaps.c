@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Proves that of memory which the image does not hold only so much is taken out
- * of the userfaultfd as is worth it: the largest ranges, and no more than 64,
+ * of the userfaultfd as is worth it: the largest ranges, and no more than 16,
  * however many there are; and that all of it is zero.
  */
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 #define SMALL		90
 #define LARGE		10
-#define MOST		64
+#define MOST		16
 #define SMALL_GAP	(4 * MIB)
 #define LARGE_GAP	(16 * MIB)
 #define LENGTH		(SMALL * SMALL_GAP + LARGE * LARGE_GAP)

@@ -41,10 +41,11 @@
 
 /*
  * Absent memory from here on is not registered at all: it costs nothing, never
- * faults, and may have huge pages.
+ * faults, and may have huge pages. Only so many ranges in all blocks, and one
+ * more in each.
  */
 #define LAZY_GAP	(2ull << 20)
-#define LAZY_MAX_PARTS	64
+#define LAZY_MAX_PARTS	15
 
 /* Read along between pages that are wanted, in bytes. */
 #define LAZY_BRIDGE	(32u << 10)

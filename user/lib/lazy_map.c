@@ -172,13 +172,14 @@ static unsigned int size_class(uint64_t size)
 }
 
 /*
- * Each one is a system call and one more mapping, and the machine waits for it:
- * only so many, the largest ones. Return the class of the smallest, of which
+ * Each one is a system call of some 28000 instructions that the machine waits
+ * for, and one more mapping: only so many, the largest ones. Return the class of the smallest, of which
  * only *@some are left out.
  */
-static unsigned int choose_gaps(const struct lazy_block *b, size_t *some)
+static unsigned int choose_gaps(const struct lazy_block *b, size_t room,
+				size_t *some)
 {
-	size_t in_class[64] = { 0 }, room = LAZY_MAX_PARTS;
+	size_t in_class[64] = { 0 };
 	uint64_t at = 0, start, size;
 	unsigned int class;
 
@@ -202,12 +203,12 @@ static void leave_out(struct mram_restore_lazy *l, struct lazy_block *b,
 
 static void leave_out_gaps(struct mram_restore_lazy *l, struct lazy_block *b)
 {
+	size_t most = LAZY_MAX_PARTS / l->nr_blocks + 1, some;
 	uint64_t at = 0, start, size;
 	unsigned int least;
-	size_t some;
 
-	least = choose_gaps(b, &some);
-	if (!lazy_block_make_room(b, LAZY_MAX_PARTS))
+	least = choose_gaps(b, most, &some);
+	if (!lazy_block_make_room(b, most))
 		return;
 	while ((size = next_gap(b, &at, &start))) {
 		if (size_class(size) < least ||
