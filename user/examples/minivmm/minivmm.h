@@ -189,6 +189,7 @@ void handler_wait(struct handler *h);
 void die(const char *format, ...)
 	__attribute__((noreturn, format(printf, 1, 2)));
 uint64_t now_ns(void);
+uint64_t cpu_ns(void);
 uint64_t cached_pages(const char *path);
 
 struct pass {

@@ -40,6 +40,15 @@ uint64_t now_ns(void)
 	return t.tv_sec * UINT64_C(1000000000) + t.tv_nsec;
 }
 
+/* Of all threads, without what they waited */
+uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return t.tv_sec * UINT64_C(1000000000) + t.tv_nsec;
+}
+
 /* ------------------------------------------------------- the page cache */
 
 /* Linux 6.5's cachestat(2), which older headers do not have */

@@ -82,7 +82,7 @@ int restore(const struct options *o)
 	struct mram_error err;
 	struct vm vm = { 0 };
 	struct lazy *lazy = NULL;
-	uint64_t start = now_ns(), image_nsec, bad = 0;
+	uint64_t start = now_ns(), image_nsec, image_cpu, bad = 0;
 	void *vcpu;
 	FILE *json;
 
@@ -96,6 +96,7 @@ int restore(const struct options *o)
 	for (int i = 0; i < REGIONS; i++)
 		find_block(image, &vm.ram.regions[i]);
 	image_nsec = now_ns() - start;
+	image_cpu = cpu_ns();
 	printf("Restoring a guest with %llu MiB (%s)\nfrom %s\n\n",
 	       (unsigned long long)vm.ram.mem_mib, ram_kind_name(o->ram),
 	       o->image);
@@ -119,8 +120,10 @@ int restore(const struct options *o)
 	vcpu_set_state(&vm, vcpu);
 	json_number(json, "image_nsec", image_nsec);
 	json_number(json, "ready_nsec", now_ns() - start);
+	json_number(json, "ready_cpu_nsec", cpu_ns() - image_cpu);
 	vm_step(&vm);
 	json_number(json, "first_nsec", now_ns() - start);
+	json_number(json, "first_cpu_nsec", cpu_ns() - image_cpu);
 	if (lazy) {
 		lazy_run(lazy, &vm, json);
 		bad = check_model(&vm.ram, json);
