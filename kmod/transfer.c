@@ -278,10 +278,8 @@ static void mram_io_ahead(struct mram_pass *pass)
 		return;
 	if (!pass->ahead) {
 		/* In groups, so that the device works while we do. */
-		if (current->plug == &pass->plug) {
-			blk_finish_plug(&pass->plug);
-			blk_start_plug(&pass->plug);
-		}
+		mram_pass_unplug(pass);
+		mram_pass_plug(pass);
 		pass->ahead = min(pass->nr_ios - pass->in_flight,
 				  MRAM_REQUESTS);
 		pass->plug.nr_ios = pass->ahead;
