@@ -14,7 +14,7 @@ KMOD_OUT := $(BUILD)/kmod-$(KERNEL)
 KMOD_SRC := $(wildcard kmod/*.c kmod/*.h) kmod/Kbuild
 
 .DELETE_ON_ERROR:
-.PHONY: all help deps module user demo check bench vm lint clean install
+.PHONY: all help deps module floor user demo check bench vm lint clean install
 
 all: module user
 
@@ -52,6 +52,16 @@ module: $(KMOD_SRC) include/uapi/linux/mapped_ram.h
 	$(MAKE) --no-print-directory -C "$$kdir" M=$(abspath $(KMOD_OUT)) \
 		MRAM_INCLUDE=$(abspath include) W=1 $(if $(SPARSE),C=1) $$btf modules
 
+# What `make bench` compares with: no part of what is shipped.
+FLOOR_OUT := $(BUILD)/floor-$(KERNEL)
+floor:
+	@mkdir -p $(FLOOR_OUT)
+	@ln -sf $(CURDIR)/user/bench/floor/* $(FLOOR_OUT)/
+	@kdir=$$($(VM)/kdir $(KERNEL)) && \
+	{ [ -e "$$kdir/vmlinux" ] || btf=CONFIG_DEBUG_INFO_BTF_MODULES=; } && \
+	$(MAKE) --no-print-directory -C "$$kdir" M=$(abspath $(FLOOR_OUT)) \
+		W=1 $(if $(SPARSE),C=1) $$btf modules
+
 user:
 	@$(MAKE) --no-print-directory -C user O=$(abspath $(BUILD))/user
 
@@ -69,7 +79,8 @@ check:
 bench:
 	@$(VM)/install-deps build vm bench
 	@for kernel in $(KERNEL); do \
-		$(MAKE) --no-print-directory module KERNEL=$$kernel || exit; \
+		$(MAKE) --no-print-directory module floor KERNEL=$$kernel || \
+			exit; \
 	done
 	@$(MAKE) --no-print-directory user
 	@KERNEL="$(KERNEL)" user/bench/run $(BUILD)

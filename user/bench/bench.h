@@ -174,6 +174,10 @@ uint64_t cache_count(const struct options *o);
 void threads_run(const struct options *o, const struct memory *m,
 		 const struct pattern *p, struct job *jobs);
 
+/** bio_run - @o->rounds jobs of nothing but I/Os to a block device */
+void bio_run(const struct options *o, const struct memory *m,
+	     const struct pattern *p, struct job *jobs);
+
 /** perf_tell - tell perf to begin or end with sampling, if there is one */
 void perf_tell(const struct options *o, const char *command);
 

@@ -11,8 +11,9 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/targets.sh"
 
 bench=$1/user/mram-bench
+floor=$1/floor-${MAPPED_RAM_VM:-$(uname -r)}/mram_floor.ko
 out=$2
-: "${CASES:=all}" "${ENGINES:=module module-pin uring pwrite}" "${SIZE:=256}"
+: "${CASES:=all}" "${ENGINES:=module module-pin uring pwrite bio}" "${SIZE:=256}"
 : "${WINDOW:=32}" "${MAX_EXTENT:=1024}" "${BRIDGE:=16}" "${ROUNDS:=3}"
 : "${TOUCHED:=64}" "${UNTOUCHED_SIZE:=16384}" "${PERF:=}"
 : "${FLAT_SIZES:=64 256 1024 4096 8192}" "${START_SIZES:=64 4096}"
@@ -96,16 +97,31 @@ one()
 	done
 }
 
+# Raw bios need a device, and say something only where others do the same I/Os.
+bio_fits()
+{
+	case $1 in block* | slow*) ;; *) return 1 ;; esac
+	case $name in
+	load-* | zero* | untouched | threads | *+auto*) return 1 ;;
+	esac
+	[ -c /dev/mram_floor ] || insmod "$floor"
+}
+
 # many TARGETS MEMORY ENGINES OPTION...: each of those with each of these
 many()
 {
-	local target memory files=$1 kinds=$2 engines=$3
+	local target memory files=$1 kinds=$2 engines=$3 fit
 
 	shift 3
 	for target in $files; do
+		fit=$engines
+		case " $fit " in
+		*" bio "*) bio_fits "$target" || fit=${fit//bio/} ;;
+		esac
+		[ -n "${fit// /}" ] || continue
 		for memory in $kinds; do
-			one "$target" "$memory" "${engines// /,}" "$@" || {
-				say "failed: $name $target $memory $engines $*"
+			one "$target" "$memory" "${fit// /,}" "$@" || {
+				say "failed: $name $target $memory $fit $*"
 				status=1
 			}
 		done

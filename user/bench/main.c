@@ -23,8 +23,8 @@ static const char usage[] =
 "                   lazy-sparse, lazy-scattered, lazy-faults (full)\n"
 "  --memory KIND    anon, shuffled, thp, hugetlb, memfd, hugetlbfs (thp)\n"
 "  --engine NAME[,NAME]...\n"
-"                   module, module-pin, uring, uring-plain, pwrite; to\n"
-"                   load: module, uring, pread, buffered, lazy, copy\n"
+"                   module, module-pin, uring, uring-plain, pwrite, bio;\n"
+"                   to load: module, uring, pread, buffered, lazy, copy\n"
 "                   (module)\n"
 "  --size MIB       of the memory (256)\n"
 "  --touched MIB    of it, what the case untouched touches (64)\n"
@@ -181,13 +181,16 @@ static void rounds(const struct options *o, const struct memory *m,
 {
 	struct job jobs[MAX_ROUNDS];
 	uint64_t before, made, scan = 0;
+	bool bio = !strcmp(o->engine, "bio");
 	int i;
 
 	before = memory_present(m);
 	/* The first one warms up. */
-	for (i = -1; i < o->rounds && !o->threads; i++)
+	for (i = -1; i < o->rounds && !o->threads && !bio; i++)
 		jobs[i < 0 ? 0 : i] = (o->load ? load_run : job_run)(o, m, p);
-	if (o->threads)
+	if (bio)
+		bio_run(o, m, p, jobs);
+	else if (o->threads)
 		threads_run(o, m, p, jobs);
 	made = memory_present(m) - before;
 	if (!strcmp(o->case_name, "zero"))

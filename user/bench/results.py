@@ -15,6 +15,7 @@ ENGINES = {
     "lazy": "#009e73",
     "copy": "#999999",
     "buffered": "#666666",
+    "bio": "#000000",
     "qemu-direct": "#cc79a7",
     "qemu-multifd": "#b05080",
     "qemu-plain": "#803060",
