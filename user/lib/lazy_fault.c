@@ -23,11 +23,6 @@ struct fault {
 	bool minor;
 };
 
-static bool is_set(const uint64_t *bits, uint64_t unit)
-{
-	return bitmap_read(&bits[unit / 64]) >> unit % 64 & 1;
-}
-
 /* ---------------------------------------------------------------- a fault */
 
 /* Its neighbours that nobody has yet, inside the window around it. */
@@ -43,11 +38,11 @@ static void widen(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit,
 		return;
 	start = unit - unit % most;
 	end = b->units - start > most ? start + most : b->units;
-	while (c->first > start && !is_set(b->claimed, c->first - 1) &&
-	       is_set(b->present, c->first - 1) == present)
+	while (c->first > start && !bitmap_test(b->claimed, c->first - 1) &&
+	       bitmap_test(b->present, c->first - 1) == present)
 		c->first--;
-	while (c->end < end && !is_set(b->claimed, c->end) &&
-	       is_set(b->present, c->end) == present)
+	while (c->end < end && !bitmap_test(b->claimed, c->end) &&
+	       bitmap_test(b->present, c->end) == present)
 		c->end++;
 }
 
@@ -189,7 +184,7 @@ static void serve(struct lazy_worker *w, const struct fault *f)
 	struct mram_restore_lazy *l = w->l;
 	struct lazy_chunk c = { .b = f->b, .own = w->own };
 	struct lazy_block *b = f->b;
-	bool present = is_set(b->present, f->unit);
+	bool present = bitmap_test(b->present, f->unit);
 
 	lazy_add(&l->counts.faults, 1);
 	if (w->changing) {
@@ -198,7 +193,7 @@ static void serve(struct lazy_worker *w, const struct fault *f)
 	}
 	c.first = f->unit;
 	c.end = f->unit + 1;
-	if (is_set(b->placed, f->unit)) {
+	if (bitmap_test(b->placed, f->unit)) {
 		refill(w, &c);
 		return;
 	}
@@ -228,7 +223,8 @@ static void serve_minor(struct lazy_worker *w, const struct fault *f)
 
 	lazy_add(&l->counts.faults, 1);
 	/* Whoever fills it finds it there, says so, and wakes. */
-	if (!is_set(f->b->placed, f->unit) && is_set(f->b->claimed, f->unit))
+	if (!bitmap_test(f->b->placed, f->unit) &&
+	    bitmap_test(f->b->claimed, f->unit))
 		return;
 	pthread_rwlock_rdlock(&l->place);
 	lazy_keep(l, f->b, f->unit);

@@ -296,8 +296,7 @@ void lazy_unmap(struct mram_restore_lazy *l, bool only_own)
 
 static bool missing(const struct lazy_block *b, uint64_t unit)
 {
-	return b->present[unit / 64] >> unit % 64 & 1 &&
-	       !(bitmap_read(&b->placed[unit / 64]) >> unit % 64 & 1);
+	return bitmap_test(b->present, unit) && !bitmap_test(b->placed, unit);
 }
 
 bool lazy_forbid(struct mram_restore_lazy *l)

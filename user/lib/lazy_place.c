@@ -16,14 +16,9 @@
 /* Tries while the mappings change, without sleeping in between. */
 #define QUICK_TRIES	100
 
-static bool is_placed(const struct lazy_block *b, uint64_t unit)
-{
-	return bitmap_read(&b->placed[unit / 64]) >> unit % 64 & 1;
-}
-
 static bool to_do(const struct lazy_chunk *c, uint64_t unit)
 {
-	return lazy_own(c, unit) && !is_placed(c->b, unit);
+	return lazy_own(c, unit) && !bitmap_test(c->b->placed, unit);
 }
 
 static void count_call(struct lazy_worker *w)

@@ -75,8 +75,7 @@ static int find_page(struct lazy_worker *w, const struct lazy_chunk *c,
 		uint64_t at = offset - b->pages_offset;
 
 		if (!lazy_own(c, at >> b->unit_shift) ||
-		    !(b->bitmap[at >> b->page_shift >> 6] >>
-		      (at >> b->page_shift) % 64 & 1))
+		    !bitmap_test(b->bitmap, at >> b->page_shift))
 			continue;
 		ret = read_bytes(w, offset, w->buffer, size);
 		if (ret)

@@ -52,7 +52,7 @@ struct map {
 /* The run from @first on: its end, and whether the image holds it. */
 static uint64_t next_run(const struct map *m, uint64_t first, bool *held)
 {
-	*held = m->bitmap[first / BITS_PER_WORD] >> first % BITS_PER_WORD & 1;
+	*held = bitmap_test(m->bitmap, first);
 	return bitmap_next(m->bitmap, first, m->b.pages, !*held);
 }
 
