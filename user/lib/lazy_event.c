@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/userfaultfd.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "bitmap.h"
@@ -16,21 +15,21 @@
 void lazy_discard(struct mram_restore_lazy *l, struct lazy_block *b,
 		  uint64_t first, uint64_t end)
 {
-	uint64_t pages = 0, w, next, mask, old, unit;
+	uint64_t pages = 0, w, next, mask, unit;
 
 	for (w = first / BITS_PER_WORD; w * BITS_PER_WORD < end; w++) {
 		mask = bitmap_mask(w, first, end);
 		bitmap_or(&b->claimed[w], mask);
-		old = __atomic_fetch_or(&b->placed[w], mask, __ATOMIC_SEQ_CST);
-		/* Runs of units that were still to be placed. */
-		mask &= ~old;
-		while (mask) {
-			unit = (unsigned int)__builtin_ctzll(mask);
-			next = ~(mask >> unit) ? unit + (unsigned int)
-			       __builtin_ctzll(~(mask >> unit)) : 64;
-			pages += lazy_block_count(l, b, w * 64 + unit,
-						  w * 64 + next, NULL);
-			mask = next < 64 ? mask & (~UINT64_C(0) << next) : 0;
+		/* Units that were still to be placed. */
+		mask &= ~__atomic_fetch_or(&b->placed[w], mask,
+					   __ATOMIC_SEQ_CST);
+		for (unit = 0; unit < BITS_PER_WORD; unit = next) {
+			unit = bitmap_next(&mask, unit, BITS_PER_WORD, 1);
+			next = bitmap_next(&mask, unit, BITS_PER_WORD, 0);
+			pages += lazy_block_count(l, b,
+						  w * BITS_PER_WORD + unit,
+						  w * BITS_PER_WORD + next,
+						  NULL);
 		}
 	}
 	lazy_add(&l->counts.discarded, pages);
@@ -93,14 +92,10 @@ static void removed(struct mram_restore_lazy *l, struct lazy_block *b,
 static bool add_segment(struct lazy_block *b, uint64_t addr, uint64_t first,
 			uint64_t units)
 {
-	struct lazy_segment *grown;
-
 	if (!units)
 		return true;
-	grown = realloc(b->segment, (b->nr_segments + 1) * sizeof(*grown));
-	if (!grown)
+	if (!lazy_block_make_room(b, 1))
 		return false;
-	b->segment = grown;
 	b->segment[b->nr_segments++] = (struct lazy_segment){ addr, first, units };
 	return true;
 }
