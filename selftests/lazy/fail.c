@@ -355,6 +355,10 @@ TEST_F_TIMEOUT(fail, twice, 180)
 	l = started(&self->img, &self->m, self->mem.p, &o);
 	EXPECT_EQ(0, touch(self->mem.p + 7 * PAGE));
 	ASSERT_FAILS(-EBUSY, "started", mram_restore_lazy_start(l, &error));
+	/* Before any other word on it, so before anything is changed. */
+	ASSERT_FAILS(-EBUSY, "started",
+		     mram_restore_lazy_add_uffd(l, 0, STDIN_FILENO, 4096,
+						LENGTH, NULL, &error));
 	ASSERT_OK(mram_restore_lazy_open(&second, self->img, NULL, &error));
 	ASSERT_OK(mram_restore_lazy_add(second, 0, self->mem.p, LENGTH, NULL,
 					&error));

@@ -86,49 +86,6 @@ static int check_others(const struct mram_restore_lazy *l, int index,
 	return 0;
 }
 
-static int add_block(struct mram_restore_lazy *l, int index, unsigned int fd,
-		     uint64_t addr, uint64_t length, unsigned int unit_shift,
-		     struct mram_error *err)
-{
-	struct mram_block_info i = { .size = sizeof(i) };
-	struct lazy_block *grown, *b;
-	const uint64_t *bitmap;
-	int ret;
-
-	if (l->started)
-		return mram_err(err, -EBUSY, "restore: it has been started");
-	ret = mram_image_block(l->img, index, &i, err);
-	if (!ret)
-		ret = mram_image_bitmap(l->img, index, &bitmap, err);
-	if (!ret)
-		ret = check(l, &i, addr, length, err);
-	if (!ret)
-		ret = check_others(l, index, fd, addr, length, i.name, err);
-	if (ret)
-		return ret;
-	grown = realloc(l->blocks, (l->nr_blocks + 1) * sizeof(*grown));
-	if (!grown)
-		return mram_err(err, -ENOMEM, "restore: out of memory");
-	l->blocks = grown;
-	b = &l->blocks[l->nr_blocks];
-	*b = (struct lazy_block){
-		.index = index,
-		.name = strdup(i.name),
-		.fd = fd,
-		.addr = addr,
-		.length = length,
-		.unit_shift = unit_shift,
-		.huge = unit_shift > l->page_shift,
-		.page_shift = (unsigned int)__builtin_ctzll(i.page_size),
-		.pages_offset = i.pages_offset,
-		.bitmap = bitmap,
-	};
-	if (!b->name)
-		return mram_err(err, -ENOMEM, "restore: out of memory");
-	l->nr_blocks++;
-	return 0;
-}
-
 static int get_opts(struct mram_restore_lazy_block_opts *o,
 		    const struct mram_restore_lazy_block_opts *opts,
 		    struct mram_error *err)
@@ -162,13 +119,59 @@ static int take_fd(struct mram_restore_lazy *l, int fd, unsigned int *index,
 	return ret;
 }
 
+/* @uffd is -1 for memory of this process. */
+static int add_block(struct mram_restore_lazy *l, int index, int uffd,
+		     uint64_t addr, uint64_t length, unsigned int unit_shift,
+		     struct mram_error *err)
+{
+	struct mram_block_info i = { .size = sizeof(i) };
+	struct lazy_block *grown, *b;
+	const uint64_t *bitmap;
+	unsigned int fd;
+	int ret;
+
+	/* Its threads use the arrays that grow here. */
+	if (l->started)
+		return mram_err(err, -EBUSY, "restore: it has been started");
+	ret = take_fd(l, uffd, &fd, err);
+	if (!ret)
+		ret = mram_image_block(l->img, index, &i, err);
+	if (!ret)
+		ret = mram_image_bitmap(l->img, index, &bitmap, err);
+	if (!ret)
+		ret = check(l, &i, addr, length, err);
+	if (!ret)
+		ret = check_others(l, index, fd, addr, length, i.name, err);
+	if (ret)
+		return ret;
+	grown = realloc(l->blocks, (l->nr_blocks + 1) * sizeof(*grown));
+	if (!grown)
+		return mram_err(err, -ENOMEM, "restore: out of memory");
+	l->blocks = grown;
+	b = &l->blocks[l->nr_blocks];
+	*b = (struct lazy_block){
+		.index = index,
+		.name = strdup(i.name),
+		.fd = fd,
+		.addr = addr,
+		.length = length,
+		.unit_shift = unit_shift,
+		.page_shift = (unsigned int)__builtin_ctzll(i.page_size),
+		.pages_offset = i.pages_offset,
+		.bitmap = bitmap,
+	};
+	if (!b->name)
+		return mram_err(err, -ENOMEM, "restore: out of memory");
+	l->nr_blocks++;
+	return 0;
+}
+
 int mram_restore_lazy_add(struct mram_restore_lazy *l, int index, void *addr,
 			  uint64_t length,
 			  const struct mram_restore_lazy_block_opts *opts,
 			  struct mram_error *err)
 {
 	struct mram_restore_lazy_block_opts o;
-	unsigned int fd;
 	int ret;
 
 	ret = get_opts(&o, opts, err);
@@ -176,9 +179,7 @@ int mram_restore_lazy_add(struct mram_restore_lazy *l, int index, void *addr,
 		ret = mram_err(err, -EINVAL,
 			       "restore: the page size of memory of this process is found out");
 	if (!ret)
-		ret = take_fd(l, -1, &fd, err);
-	if (!ret)
-		ret = add_block(l, index, fd, (uintptr_t)addr, length,
+		ret = add_block(l, index, -1, (uintptr_t)addr, length,
 				l->page_shift, err);
 	return ret;
 }
@@ -189,7 +190,6 @@ int mram_restore_lazy_add_uffd(struct mram_restore_lazy *l, int index,
 			       struct mram_error *err)
 {
 	struct mram_restore_lazy_block_opts o;
-	unsigned int fd;
 	int ret;
 
 	ret = get_opts(&o, opts, err);
@@ -203,11 +203,8 @@ int mram_restore_lazy_add_uffd(struct mram_restore_lazy *l, int index,
 				o.page_size);
 	if (uffd < 0)
 		return mram_err(err, -EBADF, "restore: no userfaultfd");
-	ret = take_fd(l, uffd, &fd, err);
-	if (!ret)
-		ret = add_block(l, index, fd, addr, length,
-				(unsigned int)__builtin_ctzll(o.page_size), err);
-	return ret;
+	return add_block(l, index, uffd, addr, length,
+			 (unsigned int)__builtin_ctzll(o.page_size), err);
 }
 
 /* ---------------------------------------------------------------- bitmaps */
