@@ -250,13 +250,7 @@ int mram_restore_lazy_wait(struct mram_restore_lazy *l, int msec,
 
 	if (!l->started)
 		return mram_err(err, -EINVAL, "restore: it was not started");
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += msec / 1000;
-	until.tv_nsec += msec % 1000 * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
+	until = lazy_until(msec);
 	pthread_mutex_lock(&l->lock);
 	while ((ret = state(l, err)) == -EINPROGRESS) {
 		if (msec < 0)

@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <mappedram.h>
 
@@ -523,6 +524,9 @@ void lazy_rewind(struct mram_restore_lazy *l);
 
 /** lazy_dealt_with - @pages less are left */
 void lazy_dealt_with(struct mram_restore_lazy *l, uint64_t pages);
+
+/** lazy_until - @msec milliseconds from now, as @go and @done wait */
+struct timespec lazy_until(int msec);
 
 /** lazy_message - tell the caller's message function */
 void lazy_message(const struct mram_restore_lazy *l, const char *fmt, ...)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bitmap.h"
@@ -63,6 +64,20 @@ void lazy_lose(struct mram_restore_lazy *l, const struct mram_error *err)
 		l->lost = *err;
 	pthread_cond_broadcast(&l->done);
 	pthread_mutex_unlock(&l->lock);
+}
+
+struct timespec lazy_until(int msec)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += msec / 1000;
+	t.tv_nsec += msec % 1000 * 1000000L;
+	if (t.tv_nsec >= 1000000000L) {
+		t.tv_nsec -= 1000000000L;
+		t.tv_sec++;
+	}
+	return t;
 }
 
 void lazy_rewind(struct mram_restore_lazy *l)

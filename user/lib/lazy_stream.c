@@ -4,13 +4,12 @@
  * names, then everything else, in the image's order and in large reads.
  */
 #include <errno.h>
-#include <time.h>
 
 #include "bitmap.h"
 #include "lazy.h"
 
 /* Faults outrank streaming, but somebody who faults all the time does not end it. */
-#define YIELD_NSEC	20000000L
+#define YIELD_MSEC	20
 
 void lazy_yield(struct mram_restore_lazy *l)
 {
@@ -18,12 +17,7 @@ void lazy_yield(struct mram_restore_lazy *l)
 
 	if (!__atomic_load_n(&l->pending, __ATOMIC_SEQ_CST))
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += YIELD_NSEC;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
+	until = lazy_until(YIELD_MSEC);
 	pthread_mutex_lock(&l->lock);
 	__atomic_add_fetch(&l->waiting, 1, __ATOMIC_SEQ_CST);
 	while (__atomic_load_n(&l->pending, __ATOMIC_SEQ_CST) && !l->stopping)
