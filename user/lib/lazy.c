@@ -221,21 +221,14 @@ void mram_restore_lazy_stats(struct mram_restore_lazy *l,
 /* With @lock held. -EINPROGRESS: not yet. */
 static int state(const struct mram_restore_lazy *l, struct mram_error *err)
 {
-	const struct mram_error *e = NULL;
+	bool left = lazy_get(&l->counts.left);
+	const struct mram_error *e = left ? &l->error : &l->lost;
 
-	if (!lazy_get(&l->counts.left)) {
-		if (l->lost.code)
-			e = &l->lost;
-		else if (!lazy_get(&l->counts.failed))
-			return 0;
-		else if (l->canceled)
-			return mram_err(err, -ECANCELED, "restore: canceled");
-	} else if (l->canceled) {
+	if (!left && !e->code && !lazy_get(&l->counts.failed))
+		return 0;
+	if (l->canceled && (left || !e->code))
 		return mram_err(err, -ECANCELED, "restore: canceled");
-	} else if (l->error.code) {
-		e = &l->error;
-	}
-	if (!e)
+	if (!e->code)
 		return -EINPROGRESS;
 	if (err)
 		*err = *e;
