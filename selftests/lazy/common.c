@@ -54,38 +54,96 @@ static uint64_t next_run(enum pattern pattern, uint64_t i, uint64_t *n)
 	}
 }
 
-void model_save(const struct model *m)
+/* More would take long to write twice. */
+#define STALE_MAX	(64 * MIB)
+
+static struct mram_session *session_of(const struct model *m)
 {
-	struct mram_pass_opts po = MRAM_OPTS(mram_pass_opts,
-					     .flags = MRAM_PASS_STOPPED);
 	struct mram_session *s = engine_open("pwrite", m->path);
 
 	if (mram_session_add_region(s, "ram", m->p, m->length, NULL,
 				    &error) < 0 ||
-	    mram_session_begin(s, &error) ||
-	    mram_session_mark_dirty(s, -1, 0, MRAM_ALL, &error) ||
-	    mram_session_pass(s, &po, NULL, &error) ||
-	    mram_session_commit(s, &error))
+	    mram_session_begin(s, &error))
+		errx(1, "%s", error.message);
+	return s;
+}
+
+static void save_all(struct mram_session *s)
+{
+	struct mram_pass_opts o = MRAM_OPTS(mram_pass_opts,
+					    .flags = MRAM_PASS_STOPPED);
+
+	if (mram_session_mark_dirty(s, -1, 0, MRAM_ALL, &error) ||
+	    mram_session_pass(s, &o, NULL, &error))
+		errx(1, "%s", error.message);
+}
+
+static void save_and_end(struct mram_session *s)
+{
+	save_all(s);
+	if (mram_session_commit(s, &error))
 		errx(1, "%s", error.message);
 	mram_session_close(s);
+}
+
+void model_save(const struct model *m)
+{
+	save_and_end(session_of(m));
+}
+
+/* Without such bytes images with zero pages would prove little. */
+static void check_stale(const struct model *m)
+{
+	struct mram_block_info info = { .size = sizeof(info) };
+	unsigned char page[PAGE];
+	struct mram_image *img;
+	uint64_t i = 0;
+	int fd;
+
+	if (mram_image_open(&img, m->path, &error) ||
+	    mram_image_block(img, 0, &info, &error))
+		errx(1, "%s", error.message);
+	mram_image_close(img);
+	while (i < info.pages && !page_is_zero(m->p + i * PAGE, PAGE))
+		i++;
+	if (i == info.pages)
+		return;
+	image_read(m->path, &info, i, page);
+	if (page_is_zero(page, PAGE))
+		errx(1, "page %llu is zero in the file, too",
+		     (unsigned long long)i);
+	/* What the library leaves in the cache is looked at. */
+	fd = open(m->path, O_RDONLY | O_CLOEXEC);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(fd);
 }
 
 struct model model_make(enum pattern pattern, size_t length)
 {
 	struct model m = { .path = image_path(), .length = length };
+	struct mram_session *s;
 	uint64_t i, n;
 
 	m.p = mmap(NULL, length, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (m.p == MAP_FAILED)
 		err(1, "mmap");
+	s = session_of(&m);
+	/* What was there once stays in the file where pages are zero later. */
+	if (length <= STALE_MAX) {
+		memset(m.p, 0xee, length);
+		save_all(s);
+		memset(m.p, 0, length);
+	}
 	for (i = 0; (i = next_run(pattern, i, &n)) < length / PAGE; i += n) {
 		if (n > length / PAGE - i)
 			n = length / PAGE - i;
 		random_fill(m.p + i * PAGE, n * PAGE);
 		m.set += n;
 	}
-	model_save(&m);
+	save_and_end(s);
+	if (length <= STALE_MAX)
+		check_stale(&m);
 	return m;
 }
 
