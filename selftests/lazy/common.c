@@ -197,6 +197,17 @@ long long differing_page(const struct model *m, const unsigned char *p)
 	return -1;
 }
 
+uint64_t wrong_pages(const unsigned char *want, const unsigned char *p,
+		     uint64_t pages, const bool *gone)
+{
+	uint64_t i, wrong = 0;
+
+	for (i = 0; i < pages; i++, want += PAGE, p += PAGE)
+		wrong += gone[i] ? !page_is_zero(p, PAGE) :
+				   memcmp(p, want, PAGE) != 0;
+	return wrong;
+}
+
 static int entries(const char *path)
 {
 	DIR *dir = opendir(path);

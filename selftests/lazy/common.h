@@ -76,6 +76,13 @@ void *toucher_run(void *toucher);
 /** differing_page - the first page that differs from the model, or -1 */
 long long differing_page(const struct model *m, const unsigned char *p);
 
+/**
+ * wrong_pages - how many pages are neither what the image holds nor rightly zero
+ * @gone: those that were discarded, and must be zero
+ */
+uint64_t wrong_pages(const unsigned char *want, const unsigned char *p,
+		     uint64_t pages, const bool *gone);
+
 /** threads_now, fds_now - how many this process has */
 int threads_now(void);
 int fds_now(void);

@@ -95,10 +95,7 @@ static uint64_t discard_some(const struct model *m, struct memory *mem,
 			wrong += memcmp(mem->p + k * PAGE, m->p + k * PAGE,
 					PAGE) != 0;
 	}
-	for (k = 0; k < PAGES; k++)
-		wrong += gone[k] ? !page_is_zero(mem->p + k * PAGE, PAGE) :
-				   memcmp(mem->p + k * PAGE, m->p + k * PAGE,
-					  PAGE) != 0;
+	wrong += wrong_pages(m->p, mem->p, PAGES, gone);
 	free(gone);
 	return wrong;
 }
