@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -302,6 +303,39 @@ bool waiter_through(const struct waiter *w)
 void waiter_join(struct waiter *w)
 {
 	pthread_join(w->id, NULL);
+}
+
+void hand_over(int sock, int fd, uint64_t addr)
+{
+	struct iovec iov = { &addr, sizeof(addr) };
+	char control[CMSG_SPACE(sizeof(fd))] = { 0 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+			      .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	if (sendmsg(sock, &msg, 0) != sizeof(addr))
+		_exit(100);
+}
+
+int take_over(int sock, uint64_t *addr)
+{
+	struct iovec iov = { addr, sizeof(*addr) };
+	char control[CMSG_SPACE(sizeof(int))];
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+			      .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+	int fd = -1;
+
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != sizeof(*addr) ||
+	    !CMSG_FIRSTHDR(&msg))
+		return -1;
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	return fd;
 }
 
 bool can_poison(void)

@@ -111,6 +111,12 @@ void waiter_start(struct waiter *w, const unsigned char *p);
 bool waiter_through(const struct waiter *w);
 void waiter_join(struct waiter *w);
 
+/** hand_over - give a userfaultfd and an address to another process */
+void hand_over(int sock, int fd, uint64_t addr);
+
+/** take_over - what the other process has given; -1 if it has not */
+int take_over(int sock, uint64_t *addr);
+
 /** can_poison - does the kernel have UFFDIO_POISON? */
 bool can_poison(void);
 

@@ -35,46 +35,6 @@ enum job {
 	JOB_WRITTEN,	/* the same, and has written to it before */
 };
 
-struct hello {
-	uint64_t addr;
-};
-
-static void send_hello(int sock, int fd, uint64_t addr)
-{
-	struct hello hello = { addr };
-	struct iovec iov = { &hello, sizeof(hello) };
-	char control[CMSG_SPACE(sizeof(fd))] = { 0 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
-			      .msg_control = control,
-			      .msg_controllen = sizeof(control) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(fd));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	if (sendmsg(sock, &msg, 0) != sizeof(hello))
-		_exit(100);
-}
-
-static int receive_hello(int sock, uint64_t *addr)
-{
-	struct hello hello;
-	struct iovec iov = { &hello, sizeof(hello) };
-	char control[CMSG_SPACE(sizeof(int))];
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
-			      .msg_control = control,
-			      .msg_controllen = sizeof(control) };
-	int fd = -1;
-
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != sizeof(hello) ||
-	    !CMSG_FIRSTHDR(&msg))
-		return -1;
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
-	*addr = hello.addr;
-	return fd;
-}
-
 static uint64_t discard_some(const struct model *m, struct memory *mem,
 			     uint64_t unit)
 {
@@ -140,7 +100,7 @@ static void other(int sock, const struct model *m, int kind, enum job job)
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) ||
 	    ioctl(fd, UFFDIO_REGISTER, &r))
 		_exit(102);
-	send_hello(sock, fd, (uintptr_t)mem.p);
+	hand_over(sock, fd, (uintptr_t)mem.p);
 	/* As such monitors do; the handler's copy is what is left. */
 	close(fd);
 	if (read(sock, &go, 1) != 1)
@@ -202,7 +162,7 @@ static void begin(struct __test_metadata *_metadata, FIXTURE_DATA(process) *self
 		other(socks[1], &self->m, kind, job);
 	close(socks[1]);
 	self->sock = socks[0];
-	self->uffd = receive_hello(self->sock, &self->addr);
+	self->uffd = take_over(self->sock, &self->addr);
 	ASSERT_LE(0, self->uffd);
 }
 
