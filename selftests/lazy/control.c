@@ -158,6 +158,31 @@ TEST_F(control, canceled)
 		  touch(self->mem.p + PAGES / 2 * PAGE));
 }
 
+static int caught;
+
+static void catch(int sig)
+{
+	__atomic_store_n(&caught, sig, __ATOMIC_RELAXED);
+}
+
+/* The library's threads take none of what the program's own are to get. */
+TEST_F(control, signals_are_the_callers)
+{
+	struct sigaction sa = { .sa_handler = catch };
+	sigset_t one, old;
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	sigemptyset(&one);
+	sigaddset(&one, SIGUSR1);
+	ASSERT_EQ(0, pthread_sigmask(SIG_BLOCK, &one, &old));
+	ASSERT_EQ(0, kill(getpid(), SIGUSR1));
+	EXPECT_EQ(0, touch(self->mem.p));
+	usleep(20000);
+	EXPECT_EQ(0, __atomic_load_n(&caught, __ATOMIC_RELAXED));
+	ASSERT_EQ(0, pthread_sigmask(SIG_SETMASK, &old, NULL));
+	EXPECT_EQ(SIGUSR1, __atomic_load_n(&caught, __ATOMIC_RELAXED));
+}
+
 TEST_F(control, closed_before_the_end)
 {
 	mram_restore_lazy_resume(self->l);

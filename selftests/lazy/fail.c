@@ -141,11 +141,13 @@ TEST_F_TIMEOUT(fail, touched_page_is_poisoned, 180)
 	struct mram_restore_lazy *l;
 	struct waiter w[2];
 	unsigned char *tail;
+	char name[32];
 	size_t size;
 	off_t at;
 
 	if (!can_poison())
 		SKIP(return, "this kernel cannot poison pages");
+	snprintf(name, sizeof(name), ": page %u at", (unsigned int)CUT);
 	l = started(&self->img, &self->m, self->mem.p, &o);
 	at = cut_image(&self->m, &tail, &size);
 	waiter_start(&w[0], self->mem.p + CUT * PAGE);
@@ -164,7 +166,7 @@ TEST_F_TIMEOUT(fail, touched_page_is_poisoned, 180)
 	/* All the rest can be had, but that it was lost is not forgotten. */
 	mend_image(&self->m, tail, size, at);
 	mram_restore_lazy_resume(l);
-	ASSERT_FAILS(-ENODATA, "page ", mram_restore_lazy_wait(l, -1, &error));
+	ASSERT_FAILS(-ENODATA, name, mram_restore_lazy_wait(l, -1, &error));
 	EXPECT_EQ(0, stats_of(l).left);
 	EXPECT_EQ(PAGES - 1, stats_of(l).read);
 	EXPECT_EQ(0, memcmp(self->mem.p + (CUT + 1) * PAGE,
