@@ -253,17 +253,20 @@ TEST(short_passes)
 TEST(shorter_passes)
 {
 	struct pass p = { .dev = cloud, .window = 32 };
-	uint64_t ios;
+	uint64_t ios, due;
 	int i;
 
 	saves(&p, 4, 4);
 	ios = p.ios;
-	for (i = 0; i < 1000; i++)
+	due = p.bridge.due;
+	for (i = 0; i < 50000; i++)
 		save(&p, 12, 4, 4096, true);
 	EXPECT_LE(10, p.bridge.best);
 	EXPECT_GE(20, p.bridge.best);
 	/* One I/O each, but for what is tried. */
-	EXPECT_GT(ios + 1500, p.ios);
+	EXPECT_GT(ios + 75000, p.ios);
+	/* And tried it was. */
+	EXPECT_LT(due, p.bridge.due);
 }
 
 /* No bridge is short enough, or nothing lies between: nothing can be learnt. */
@@ -304,7 +307,7 @@ TEST(what_is_spoiled_or_failed_says_nothing)
 
 	for (i = 0; i < 4; i++) {
 		mram_bridge_start(&b, &trial, 32, 1000);
-		while (!mram_bridge_count(&trial, 1))
+		while (!mram_bridge_count(&trial, trial.way ? 100 : 1))
 			;
 		trial.spoiled = i % 2;
 		mram_bridge_settle(&b, &trial, i < 2, 5000);
@@ -347,6 +350,45 @@ TEST(break_even_is_exact)
 	joined.nsec = 1000000;
 	EXPECT_TRUE(mram_bridge_break_even(&apart, &joined, &units));
 	EXPECT_EQ(0, units);
+	/* Products of these do not fit; I/Os are dear all the same. */
+	apart = (struct mram_bridge_cost){ 1, 1, 1ULL << 62 };
+	joined = (struct mram_bridge_cost){ 1, 4, (1ULL << 62) + (1ULL << 50) };
+	EXPECT_TRUE(mram_bridge_break_even(&apart, &joined, &units));
+	EXPECT_LE(12287, units);
+}
+
+/* Long ones need not be many, with bridges or without. */
+TEST(long_ios_end_a_trial)
+{
+	struct mram_bridge_trial trial;
+	struct mram_bridge b = { 0 };
+	int i;
+
+	mram_bridge_start(&b, &trial, 32, 0);
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(i, trial.way);
+		/* A MiB for each of 16. */
+		EXPECT_FALSE(mram_bridge_count(&trial, 16 * 256 - 1));
+		EXPECT_TRUE(mram_bridge_count(&trial, 1));
+		mram_bridge_settle(&b, &trial, false, 1000 + i);
+	}
+	EXPECT_FALSE(trial.on);
+}
+
+/* What a pass does besides I/Os is not what they cost. */
+TEST(pauses_do_not_count)
+{
+	struct mram_bridge_trial trial;
+	struct mram_bridge b = { 0 };
+
+	mram_bridge_start(&b, &trial, 32, 1000);
+	mram_bridge_pause(&trial, 1010);
+	mram_bridge_resume(&trial, 500000);
+	EXPECT_EQ(10, trial.cost.nsec);
+	while (!mram_bridge_count(&trial, 1))
+		;
+	mram_bridge_settle(&b, &trial, false, 500005);
+	EXPECT_EQ(15, b.cost[MRAM_BRIDGE_APART].nsec);
 }
 
 static uint64_t odd_number(void)
