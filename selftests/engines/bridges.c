@@ -17,6 +17,8 @@
 #define STEP	4
 #define WRITERS	2
 #define PASSES	12
+/* Dirty pages of a pass that is too short for a trial, of the least window. */
+#define FEW	20
 
 FIXTURE(bridges) {
 	struct memory mem;
@@ -130,6 +132,33 @@ TEST_F(bridges, are_over_what_the_image_holds)
 	EXPECT_LT(0, st.bridged);
 	if (variant->bridge != MRAM_BRIDGE_AUTO)
 		EXPECT_EQ(variant->bridge, st.bridge);
+	check_image(_metadata, self);
+}
+
+/* None of them is long enough for a whole trial; together they are. */
+TEST_F(bridges, are_chosen_in_short_passes)
+{
+	struct mram_pass_opts o = MRAM_OPTS(mram_pass_opts, .window = 16,
+					    .bridge = variant->bridge);
+	struct mram_pass_stats st = { .size = sizeof(st) };
+	uint64_t bridged = 0, page;
+	int pass;
+
+	random_fill(self->mem.p, self->mem.length);
+	ASSERT_OK(mram_session_mark_dirty(self->s, 0, 0, MRAM_ALL, &error));
+	ASSERT_OK(mram_session_pass(self->s, NULL, NULL, &error));
+	for (pass = 0; pass < PASSES; pass++) {
+		for (page = pass; page < FEW * STEP; page += STEP) {
+			random_fill(self->mem.p + page * PAGE, PAGE);
+			ASSERT_OK(mram_session_mark_dirty(self->s, 0, page, 1,
+							  &error));
+		}
+		ASSERT_OK(mram_session_pass(self->s, &o, &st, &error));
+		/* What is tried in between is not what it has come to. */
+		EXPECT_NE(MRAM_BRIDGE_AUTO, st.bridge);
+		bridged += st.bridged;
+	}
+	EXPECT_LT(0, bridged);
 	check_image(_metadata, self);
 }
 

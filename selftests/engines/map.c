@@ -276,7 +276,6 @@ TEST_F(map, few_mappings_left)
 	check_equal(_metadata, self, self->clone[0]);
 }
 
-/* No room for the last mappings: then nothing of the image is there. */
 /* Bytes of private writable memory that the process has, as the limit counts. */
 static uint64_t data_size(void)
 {
@@ -292,6 +291,7 @@ static uint64_t data_size(void)
 	return kib << 10;
 }
 
+/* No room for the last mappings: then nothing of the image is there. */
 TEST_F(map, failure_leaves_nothing)
 {
 	struct rlimit limit;
