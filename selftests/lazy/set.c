@@ -228,16 +228,43 @@ static uint64_t taken(FIXTURE_DATA(set) *self)
 	return pages;
 }
 
-TEST_F(set, format_is_as_documented)
+/* What is recorded when these pages are touched; @set: with a working set. */
+static struct file recorded(FIXTURE_DATA(set) *self, const char *set,
+			    const uint64_t *pages, size_t nr)
 {
-	struct file f = make_file(&self->m), found = { .size = 0 };
 	struct mram_restore_lazy_opts o =
 		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
-			  .fault_around = 1, .record = self->path);
+			  .fault_around = 1, .record = self->path,
+			  .working_set = set, .message = message, .data = self);
+	struct file found = { .size = 0 };
 	struct mram_restore_lazy *l;
 	struct mram_image *img;
-	uint64_t i;
+	ssize_t n;
+	size_t i;
 	int fd;
+
+	self->messages = 0;
+	l = started(&img, &self->m, self->mem.p, &o);
+	for (i = 0; i < nr; i++)
+		if (touch(self->mem.p + pages[i] * PAGE))
+			exit(1);
+	if (mram_restore_lazy_finish(l, NULL, &error))
+		exit(1);
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+	fd = open(self->path, O_RDONLY | O_CLOEXEC);
+	n = read(fd, found.bytes, sizeof(found.bytes));
+	if (fd < 0 || n < 0)
+		exit(1);
+	close(fd);
+	found.size = (size_t)n;
+	return found;
+}
+
+TEST_F(set, format_is_as_documented)
+{
+	struct file f = make_file(&self->m), found;
+	uint64_t pages[22], i;
 
 	store(self->path, &f, f.size);
 	EXPECT_EQ(21, taken(self));
@@ -245,18 +272,45 @@ TEST_F(set, format_is_as_documented)
 
 	/* And the library writes the same. */
 	unlink(self->path);
-	l = started(&img, &self->m, self->mem.p, &o);
-	for (i = 100; i < 120; i++)
-		EXPECT_EQ(0, touch(self->mem.p + i * PAGE));
-	EXPECT_EQ(0, touch(self->mem.p + 5 * PAGE));
-	EXPECT_EQ(0, touch(self->mem.p + 110 * PAGE));
-	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
-	mram_restore_lazy_close(l);
-	mram_image_close(img);
-	fd = open(self->path, O_RDONLY | O_CLOEXEC);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(f.size, read(fd, found.bytes, sizeof(found.bytes)));
-	close(fd);
+	for (i = 0; i < 20; i++)
+		pages[i] = 100 + i;
+	pages[20] = 5;
+	pages[21] = 110;
+	found = recorded(self, NULL, pages, 22);
+	ASSERT_EQ(f.size, found.size);
+	EXPECT_EQ(0, memcmp(f.bytes, found.bytes, f.size));
+}
+
+/* What a working set names is recorded as it is read, and touched later. */
+TEST_F(set, names_no_page_twice)
+{
+	static const uint64_t pages[] = { 110, 5 };
+	struct file f = make_file(&self->m), found;
+
+	store(self->path, &f, f.size);
+	found = recorded(self, self->path, pages, 2);
+	EXPECT_EQ(0, self->messages);
+	ASSERT_EQ(f.size, found.size);
+	EXPECT_EQ(0, memcmp(f.bytes, found.bytes, f.size));
+}
+
+/* One that is bad further on leaves nothing of what was good in it. */
+TEST_F(set, bad_ones_are_not_recorded)
+{
+	static const uint64_t pages[] = { 100 };
+	struct file f = make_file(&self->m), found;
+
+	put(&f, HEAD + RUN + 8, LENGTH, 8);
+	seal(&f);
+	store(self->path, &f, f.size);
+	found = recorded(self, self->path, pages, 1);
+	EXPECT_EQ(1, self->messages);
+	/* One run, of the page that was touched. */
+	f.size = HEAD + RUN + 8;
+	put(&f, 24, 1, 8);
+	put(&f, HEAD + 16, PAGE, 8);
+	seal(&f);
+	ASSERT_EQ(f.size, found.size);
 	EXPECT_EQ(0, memcmp(f.bytes, found.bytes, f.size));
 }
 
