@@ -135,6 +135,26 @@ TEST_F(bridges, are_over_what_the_image_holds)
 	check_image(_metadata, self);
 }
 
+/* Gaps have STEP - 1 pages: bridges of that length are built, shorter ones not. */
+TEST_F(bridges, are_as_long_as_they_may_be)
+{
+	struct mram_pass_stats st;
+
+	if (variant->bridge == MRAM_BRIDGE_AUTO)
+		SKIP(return, "the length is for the engine to choose");
+	random_fill(self->mem.p, self->mem.length);
+	ASSERT_OK(mram_session_mark_dirty(self->s, 0, 0, MRAM_ALL, &error));
+	ASSERT_OK(mram_session_pass(self->s, NULL, NULL, &error));
+	st = scatter(_metadata, self, STEP - 2);
+	EXPECT_EQ(PAGES / STEP, st.ios);
+	EXPECT_EQ(0, st.bridged);
+	st = scatter(_metadata, self, STEP - 1);
+	EXPECT_GT(PAGES / STEP, st.ios);
+	/* Between all that one I/O has. */
+	EXPECT_EQ((STEP - 1) * (PAGES / STEP - st.ios), st.bridged);
+	check_image(_metadata, self);
+}
+
 /* None of them is long enough for a whole trial; together they are. */
 TEST_F(bridges, are_chosen_in_short_passes)
 {
