@@ -42,27 +42,40 @@ mkdir -p "$out"
 # A choice of bridges takes a little more than the 16 MiB of a chunk.
 export KERNEL=${1:-6.1} SIZE=32 ROUNDS=1 MEMORY=thp
 export CASES="full zero scatter25+bridge scatter25+auto full+fresh load-full"
-CASES+=" load-scattered+used"
+CASES+=" load-scattered+used lazy"
 check "all cases run" "$project/user/bench/run" "$build" "$out"
 # Of seven cases, holes are for files only, three engines load, and raw bios are
-# for two cases on the device.
+# for two cases on the device. lazy is five of its own, of which two engines do
+# all but one.
 check "nothing is left out" jq -e '
-	([.[] | "\(.case) \(.bridge) \(.image) \(.target) \(.engine)"] | unique |
-	 length) == 50 and length == 50' "$out/results.json"
+	([.[] | "\(.case) \(.bridge) \(.image) \(.target) \(.engine) \(.around)"] |
+	 unique | length) == 59 and length == 59' "$out/results.json"
 check "time counts instructions" holds '.unit == "instructions"'
 check "the pages of the case are dirty" holds '
-	.pages == (if .case == "scatter25" or .case == "load-scattered" then 2048
+	.pages == (if .case == "scatter25" or .case == "load-scattered" or
+		.case == "lazy-scattered" or .case == "lazy-sparse" then 2048
 		else 8192 end)'
 check "what is not zero is written or read" holds '
 	if .case == "zero" then .written == 0 and .zero == .pages and .bytes == 0
 	elif .case == "load-scattered" then
 		.written == .pages and .zero == 6144 and .bytes == .written * 4096
+	elif .case == "lazy-scattered" and .engine == "lazy" then
+		.written == .pages and .ios <= .pages / 64
 	else .written == .pages and .zero == 0 and
 		.bytes == (.written + .bridged) * 4096 end'
 check "bridges join what they can" holds '
 	if .bridge == "auto" then .bridge_at_end >= 3 and .ios < .pages / 2
 	elif .bridge > 0 then .bridged == (.pages - .ios) * 3
 	else .bridged == 0 end'
+check "every touch is a fault, and takes what is around" holds '
+	if .case != "lazy-faults" then true
+	elif .around > 4096 then .faults < .pages / 8
+	else .faults >= .pages and .calls_per_page >= 4 end'
+check "streaming takes few system calls" holds '
+	if .engine == "lazy" and (.case == "lazy-full" or .case == "lazy-sparse")
+	then .calls_per_page < 0.1
+	elif .engine == "copy" then .calls_per_page >= 2
+	else true end'
 check "no I/O went through the page cache" holds '.stats_flags == 0'
 check "the parts of a job add up" holds '.in_ns + .pass_ns + .out_ns == .job_ns'
 check "the report has a plot of each case" test \
