@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Proves that of memory which the image does not hold only so much is taken out
- * of the userfaultfd as is worth it: the largest ranges, and no more than 16,
+ * of the userfaultfd as is worth it: the largest ranges, and no more than 8,
  * however many there are; and that all of it is zero.
  */
 #include <stdio.h>
@@ -12,9 +12,9 @@
 #include "../kselftest_harness.h"
 #include "common.h"
 
-#define SMALL		90
-#define LARGE		10
-#define MOST		16
+#define SMALL		63
+#define LARGE		7
+#define MOST		8
 #define SMALL_GAP	(4 * MIB)
 #define LARGE_GAP	(16 * MIB)
 #define LENGTH		(SMALL * SMALL_GAP + LARGE * LARGE_GAP)

@@ -46,7 +46,7 @@
  * more in each.
  */
 #define LAZY_GAP	(2ull << 20)
-#define LAZY_MAX_PARTS	15
+#define LAZY_MAX_PARTS	7
 
 /* Read along between pages that are wanted, in bytes. */
 #define LAZY_BRIDGE	(32u << 10)

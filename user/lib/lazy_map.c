@@ -166,29 +166,38 @@ static uint64_t next_gap(const struct lazy_block *b, uint64_t *at,
 	return 0;
 }
 
-static unsigned int size_class(uint64_t size)
-{
-	return 63 - (unsigned int)__builtin_clzll(size);
-}
+struct gap {
+	uint64_t start;
+	uint64_t size;
+};
 
 /*
  * Each one is a system call of some 28000 instructions that the machine waits
- * for, and one more mapping: only so many, the largest ones. Return the class of the smallest, of which
- * only *@some are left out.
+ * for, and one more mapping: only the @most largest ones. Return how many.
  */
-static unsigned int choose_gaps(const struct lazy_block *b, size_t room,
-				size_t *some)
+static size_t choose_gaps(const struct lazy_block *b, struct gap *gaps,
+			  size_t most)
 {
-	size_t in_class[64] = { 0 };
 	uint64_t at = 0, start, size;
-	unsigned int class;
+	size_t nr = 0, least, i;
 
-	while ((size = next_gap(b, &at, &start)))
-		in_class[size_class(size)]++;
-	for (class = 63; class && in_class[class] <= room; class--)
-		room -= in_class[class];
-	*some = room;
-	return class;
+	while ((size = next_gap(b, &at, &start))) {
+		for (least = 0, i = 1; i < nr; i++)
+			if (gaps[i].size < gaps[least].size)
+				least = i;
+		if (nr < most)
+			gaps[nr++] = (struct gap){ start, size };
+		else if (gaps[least].size < size)
+			gaps[least] = (struct gap){ start, size };
+	}
+	return nr;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct gap *x = a, *y = b;
+
+	return (x->start > y->start) - (x->start < y->start);
 }
 
 /* What cannot be left out is only more work. */
@@ -203,21 +212,15 @@ static void leave_out(struct mram_restore_lazy *l, struct lazy_block *b,
 
 static void leave_out_gaps(struct mram_restore_lazy *l, struct lazy_block *b)
 {
-	size_t most = LAZY_MAX_PARTS / l->nr_blocks + 1, some;
-	uint64_t at = 0, start, size;
-	unsigned int least;
+	struct gap gaps[LAZY_MAX_PARTS + 1];
+	size_t nr, i;
 
-	least = choose_gaps(b, most, &some);
-	if (!lazy_block_make_room(b, most))
+	nr = choose_gaps(b, gaps, LAZY_MAX_PARTS / l->nr_blocks + 1);
+	if (!nr || !lazy_block_make_room(b, nr))
 		return;
-	while ((size = next_gap(b, &at, &start))) {
-		if (size_class(size) < least ||
-		    (size_class(size) == least && !some))
-			continue;
-		if (size_class(size) == least)
-			some--;
-		leave_out(l, b, start, size);
-	}
+	qsort(gaps, nr, sizeof(*gaps), compare);
+	for (i = 0; i < nr; i++)
+		leave_out(l, b, gaps[i].start, gaps[i].size);
 	lazy_block_sort(b);
 }
 
