@@ -298,7 +298,7 @@ run_case()
 				"lazy copy" --case "lazy-$more" --size "$SIZE"
 		done
 		# One thread touches every page, nothing is streamed.
-		many "${TARGETS:-xfs}" "${MEMORY:-anon memfd}" "lazy copy" \
+		many "${TARGETS:-xfs}" "${MEMORY:-anon memfd}" "lazy lazy-1 copy" \
 			--case lazy-faults --size "$SIZE" --around 4
 		many "${TARGETS:-xfs}" "${MEMORY:-anon memfd}" lazy \
 			--case lazy-faults --size "$SIZE" --around 64

@@ -51,7 +51,8 @@ struct job lazy_run(const struct options *o, const struct memory *m,
 	struct mram_restore_lazy_opts lo =
 		MRAM_OPTS(mram_restore_lazy_opts, .max_extent = o->max_extent,
 			  .flags = o->faults ? MRAM_LAZY_PAUSED : 0,
-			  .fault_around = o->around, .message = report);
+			  .fault_around = o->around, .message = report,
+			  .fault_threads = strcmp(o->engine, "lazy-1") ? 0 : 1);
 	struct mram_restore_lazy_stats st = { .size = sizeof(st) };
 	struct job j = { .stats.size = sizeof(j.stats) };
 	uint64_t start, in, pass, end;

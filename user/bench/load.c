@@ -214,7 +214,7 @@ struct job load_run(const struct options *o, const struct memory *m,
 		forget(m);
 	if (o->cache)
 		cache_set(o);
-	if (!strcmp(o->engine, "lazy"))
+	if (!strncmp(o->engine, "lazy", 4))
 		j = lazy_run(o, m, p);
 	else if (!strcmp(o->engine, "copy"))
 		j = copy_run(o, m, p);

@@ -25,7 +25,7 @@ static const char usage[] =
 "  --engine NAME[,NAME]...\n"
 "                   module, module-pin, uring, uring-plain, pwrite, bio;\n"
 "                   to load: module, uring, pread, buffered, lazy, copy\n"
-"                   (module)\n"
+"                   (module), and lazy-1: with one thread for faults\n"
 "  --size MIB       of the memory (256)\n"
 "  --touched MIB    of it, what the case untouched touches (64)\n"
 "  --window N       most I/Os in flight (32)\n"

@@ -10,6 +10,7 @@
  * Or another process does all that, and is handed a userfaultfd: handler.c.
  */
 #include <stdlib.h>
+#include <time.h>
 
 #include "minivmm.h"
 
@@ -120,6 +121,18 @@ static void finish(struct lazy *l, FILE *json)
 	mram_restore_lazy_close(l->restore);
 }
 
+/* Trades time for faults: in no hurry, the guest need not meet many */
+static void await_set(struct lazy *l)
+{
+	struct mram_restore_lazy_stats s = { .size = sizeof(s) };
+	const struct timespec moment = { .tv_nsec = 200000 };
+
+	/* Its pages are those that are read first */
+	while (mram_restore_lazy_stats(l->restore, &s),
+	       s.read < s.working_set && s.left)
+		nanosleep(&moment, NULL);
+}
+
 /*
  * The guest's first steps, with nothing there but what these touch; or, with a
  * working set, as they are in earnest
@@ -148,6 +161,8 @@ void lazy_run(struct lazy *l, struct vm *vm, FILE *json)
 	const volatile struct guest_state *state = ram_state(&vm->ram);
 	uint64_t before = state->step, steps;
 
+	if (l->o->await)
+		await_set(l);
 	if (l->o->lazy_steps)
 		first_steps(l, vm, json);
 	vm_start(vm, 0);

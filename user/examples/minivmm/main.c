@@ -45,6 +45,7 @@ static const char usage_text[] =
 "  --fault-around BYTES  with --lazy, read so much around what it touches\n"
 "  --record FILE         with --lazy, write there what it touched first\n"
 "  --working-set FILE    with --lazy, read first what was recorded there\n"
+"  --await               and let the guest wait for that\n"
 "\n"
 "Exit status: 0 when all is right, 1 when something failed or is wrong, 2 when\n"
 "the command line is.\n";
@@ -71,6 +72,7 @@ static const struct option long_options[] = {
 	{ "fault-around", required_argument, NULL, 'a' },
 	{ "record", required_argument, NULL, 'c' },
 	{ "working-set", required_argument, NULL, 'W' },
+	{ "await", no_argument, NULL, 'A' },
 	{ }
 };
 
@@ -107,6 +109,8 @@ static void check(const struct options *o, const char *command)
 	if (lazy_only && o->fill != FILL_LAZY)
 		wrong_usage("--lazy-steps, --fault-around, --record and --working-set want --lazy",
 			    "");
+	if (o->await && !o->working_set)
+		wrong_usage("--await wants --working-set", "");
 	if (o->fill == FILL_CLONE && o->ram != RAM_ANON && o->ram != RAM_THP)
 		wrong_usage("a clone's memory is anon or thp, not ",
 			    ram_kind_name(o->ram));
@@ -184,6 +188,9 @@ int main(int argc, char **argv)
 			break;
 		case 'c':
 			o.record = optarg;
+			break;
+		case 'A':
+			o.await = true;
 			break;
 		case 'W':
 			o.working_set = optarg;

@@ -62,6 +62,7 @@ struct options {
 	const char *working_set;
 	uint64_t fault_around;
 	uint64_t lazy_steps;
+	bool await;
 };
 
 /* ---------------------------------------------------------------- ram.c */

@@ -116,6 +116,7 @@ int restore(const struct options *o)
 		bad = check_dump(o, &vm.ram, json);
 		bad += check_model(&vm.ram, json);
 	}
+	json_number(json, "memory_cpu_nsec", cpu_ns() - image_cpu);
 	vm_create(&vm, false);
 	vcpu_set_state(&vm, vcpu);
 	json_number(json, "image_nsec", image_nsec);
