@@ -6,8 +6,8 @@
  * reference and brings nothing in (zero.c). The first page that cannot be read
  * so raises doubt. While there is doubt, page tables and page cache are asked
  * before memory is read (probe.c): what is absent is zero, what is there but
- * not mapped here is faulted in, and the rest is read as before. Enough pages
- * that are there end the doubt.
+ * not mapped here is read in the page cache (cache.c) or faulted in, and the
+ * rest is read as before. Enough pages that are there end the doubt.
  */
 #include <linux/bitmap.h>
 #include <linux/mm.h>
@@ -23,20 +23,57 @@
  */
 #define MRAM_DOUBT		512UL
 
-/* Most pages that are faulted in at once. */
+/* Most pages that are faulted in, or got, at once. */
 #define MRAM_FAULT_BATCH	64UL
+
+/* Give back pages of which many may be one huge page's. */
+static void mram_look_put(struct page **pages, unsigned long nr)
+{
+	unsigned long n;
+
+	for (; nr; nr -= n, pages += n) {
+		for (n = 1; n < nr && pages[n] == pages[n - 1] + 1; n++)
+			;
+		mram_page_run_put(pages[0], n);
+	}
+}
+
+/* Look at pages of the page cache. Return: at how many. */
+static long mram_look_cached(unsigned long addr, unsigned long nr,
+			     unsigned long *zero, unsigned long first,
+			     struct page **pages)
+{
+	unsigned long got;
+
+	got = mram_cache_get(addr, min(nr, MRAM_FAULT_BATCH), pages);
+	mram_zero_scan_pages(pages, got, zero, first);
+	mram_look_put(pages, got);
+	return got;
+}
 
 /* Look at pages that are not absent. Return: at how many, or an errno. */
 static long mram_look_present(unsigned long addr, unsigned long nr,
 			      unsigned long *zero, unsigned long first,
-			      unsigned long *batch)
+			      struct mram_doubt *doubt, unsigned long *batch)
 {
 	struct page *pages[MRAM_FAULT_BATCH];
 	long got;
 
+	if (doubt->cached) {
+		got = mram_look_cached(addr, nr, zero, first, pages);
+		doubt->cached -= min_t(unsigned long, doubt->cached,
+				       got ? : MRAM_DOUBT);
+		if (got)
+			return got;
+	}
 	got = mram_zero_scan_user(addr, nr, zero, first);
 	if (got) {
 		*batch = 1;
+		return got;
+	}
+	got = mram_look_cached(addr, nr, zero, first, pages);
+	if (got) {
+		doubt->cached = MRAM_DOUBT;
 		return got;
 	}
 	/*
@@ -58,7 +95,7 @@ static long mram_look_present(unsigned long addr, unsigned long nr,
  * @nr: how many pages, not 0
  * @zero: bitmap; the bits of pages that are zero or absent get set
  * @first: the bit of the first page; this and the next @nr are clear
- * @doubt: what is kept from look to look, 0 before the first
+ * @doubt: what is kept from look to look
  *
  * No reference is kept: who needs a page that is not zero gets it then, if it
  * is still there.
@@ -67,15 +104,15 @@ static long mram_look_present(unsigned long addr, unsigned long nr,
  * clear. -EFAULT when the first one is not mapped or not readable, -EINTR.
  */
 long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,
-	       unsigned long first, unsigned long *doubt)
+	       unsigned long first, struct mram_doubt *doubt)
 {
 	unsigned long pos, stop, end, batch = 1;
 	long got;
 
-	if (!*doubt) {
+	if (!doubt->absent) {
 		got = mram_zero_scan_user(addr, nr, zero, first);
 		if (got < nr)
-			*doubt = MRAM_DOUBT;
+			doubt->absent = MRAM_DOUBT;
 		if (got)
 			return got;
 	}
@@ -86,16 +123,17 @@ long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,
 	end = first + got;
 	pos = find_next_zero_bit(zero, end, first);
 	if (pos > first || find_next_bit(zero, end, pos) < end)
-		*doubt = MRAM_DOUBT;
+		doubt->absent = MRAM_DOUBT;
 	else
-		*doubt -= min_t(unsigned long, *doubt, got);
+		doubt->absent -= min_t(unsigned long, doubt->absent, got);
 
 	for (; pos < end; pos = find_next_zero_bit(zero, end, pos)) {
 		stop = find_next_bit(zero, end, pos);
 		while (pos < stop) {
 			got = mram_look_present(addr +
 						((pos - first) << PAGE_SHIFT),
-						stop - pos, zero, pos, &batch);
+						stop - pos, zero, pos, doubt,
+						&batch);
 			if (got < 0)
 				goto fail;
 			pos += got;
@@ -120,10 +158,10 @@ fail:
  * Return: all pages are absent.
  */
 bool mram_look_absent(unsigned long addr, unsigned long nr,
-		      unsigned long *doubt)
+		      struct mram_doubt *doubt)
 {
-	if (!*doubt || mram_probe_run(current->mm, addr, nr) < nr)
+	if (!doubt->absent || mram_probe_run(current->mm, addr, nr) < nr)
 		return false;
-	*doubt = MRAM_DOUBT;
+	doubt->absent = MRAM_DOUBT;
 	return true;
 }

@@ -6,7 +6,19 @@
 #include <linux/types.h>
 
 struct mm_struct;
+struct page;
 struct vm_area_struct;
+
+/**
+ * struct mram_doubt - what is remembered from look to look, zeroes before the
+ *                     first
+ * @absent: so many pages are asked about before they are read
+ * @cached: so many are looked for in the page cache before they are read
+ */
+struct mram_doubt {
+	unsigned long absent;
+	unsigned long cached;
+};
 
 /* probe.c */
 long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
@@ -15,10 +27,14 @@ unsigned long mram_probe_run(struct mm_struct *mm, unsigned long addr,
 			     unsigned long nr);
 bool mram_is_memory_file(struct vm_area_struct *vma);
 
+/* cache.c */
+unsigned long mram_cache_get(unsigned long addr, unsigned long nr,
+			     struct page **pages);
+
 /* look.c */
 long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,
-	       unsigned long first, unsigned long *doubt);
+	       unsigned long first, struct mram_doubt *doubt);
 bool mram_look_absent(unsigned long addr, unsigned long nr,
-		      unsigned long *doubt);
+		      struct mram_doubt *doubt);
 
 #endif /* MRAM_LOOK_H */

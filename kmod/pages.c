@@ -57,8 +57,9 @@ void mram_runs_make(struct mram_run *runs, struct page **pages,
  * @runs: filled in
  * @batch: room for MRAM_BATCH pages
  *
- * Only the lockless walk: what goes further would fault hugetlb pages in, even
- * with FOLL_NOFAULT (6.1), and costs more than mram_probe().
+ * Only the lockless walk, and what it does not find in the page cache: what goes
+ * further would fault hugetlb pages in, even with FOLL_NOFAULT (6.1), and costs
+ * more than mram_probe().
  *
  * Return: how many of the first pages, maybe 0, were there.
  */
@@ -67,14 +68,19 @@ unsigned long mram_pages_get_present(unsigned long addr, unsigned long nr,
 				     struct page **batch)
 {
 	unsigned long done = 0;
-	int want, got;
+	long want, got;
 
 	/* The walk must never be asked for no page at all: it would not end. */
 	while (done < nr) {
 		want = min_t(unsigned long, nr - done, MRAM_BATCH);
 		got = get_user_pages_fast_only(addr + (done << PAGE_SHIFT),
 					       want, 0, batch);
-		if (got <= 0)
+		got = max(got, 0L);
+		if (got < want)
+			got += mram_cache_get(addr +
+					      ((done + got) << PAGE_SHIFT),
+					      want - got, batch + got);
+		if (!got)
 			break;
 		mram_runs_make(runs + done, batch, got);
 		done += got;

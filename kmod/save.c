@@ -121,7 +121,7 @@ static unsigned long mram_save_look_word(struct mram_pass *pass,
 	unsigned int n;
 	u64 zero;
 
-	if (pass->doubt || pass->sub_shift || need == ~0UL)
+	if (pass->doubt.absent || pass->sub_shift || need == ~0UL)
 		return page;
 	addr = mram_pass_addr(pass, base + w * BITS_PER_LONG);
 	n = mram_zero_scan_user_mask(addr, need, &zero);

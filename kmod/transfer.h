@@ -11,6 +11,7 @@
 #include <linux/rcupdate.h>
 
 #include "bridge.h"
+#include "look.h"
 #include "mapped_ram.h"
 
 struct mram_pass;
@@ -177,7 +178,7 @@ struct mram_pass {
 	unsigned long *zero;
 	unsigned long *join;
 	unsigned long *look;
-	unsigned long doubt;
+	struct mram_doubt doubt;
 	unsigned long not_taken;
 
 	struct llist_node *free;
