@@ -517,7 +517,8 @@ struct mram_qemu_pass {
  * @downtime_msec: stop the machine when what is left is estimated to be written
  *                 in this time; 0 for 300
  * @max_passes: stop it for this pass at the latest; 0 for 10, 1: stop at once
- * @pass: window, bridge and max_extent for all passes; the rest must be 0
+ * @pass: window, bridge and max_extent (0 for 4 MiB) for all passes; the rest
+ *        must be 0
  * @progress: called now and then; a value other than 0 ends the job with
  *            -ECANCELED and the machine as it was. May be NULL.
  * @pass_done: called after each pass; may be NULL

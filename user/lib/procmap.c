@@ -4,6 +4,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,63 +14,98 @@
 #include "error.h"
 #include "procmap.h"
 
-static FILE *open_proc(pid_t pid, const char *what)
-{
-	char path[64];
+#define ROOM	(64u << 10)
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, what);
-	return fopen(path, "re");
+/* The maps of a process, to be freed; NULL with errno if they cannot be had. */
+static char *read_maps(pid_t pid, size_t *length)
+{
+	size_t size = ROOM, done = 0;
+	char path[64], *text, *grown;
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	text = malloc(size);
+	while (text && (n = read(fd, text + done, size - done)) > 0) {
+		done += (size_t)n;
+		if (done < size)
+			continue;
+		size *= 2;
+		grown = realloc(text, size);
+		if (!grown)
+			free(text);
+		text = grown;
+	}
+	if (!text)
+		errno = ENOMEM;
+	else if (n < 0) {
+		free(text);
+		text = NULL;
+	}
+	close(fd);
+	*length = done;
+	return text;
 }
 
-/* "start-end perms offset major:minor inode   path" */
-static bool parse(const char *line, dev_t dev, ino_t ino, struct procmap *m)
+/*
+ * The next line that shows the file: "start-end perms offset major:minor inode
+ * path". *@text moves behind it.
+ */
+static bool next_map(char **text, char *end, dev_t dev, ino_t ino,
+		     struct procmap *m)
 {
-	unsigned long long start, end, offset, inode;
-	const char *perms = strchr(line, ' ');
+	unsigned long long start, last, offset, inode;
 	unsigned int major, minor;
+	char *line, *eol, *perms;
 
-	/* Few are, and taking the rest apart takes long. */
-	if (!perms || perms[2] != 'w' || perms[4] != 's')
-		return false;
-	if (sscanf(line, "%llx-%llx %*s %llx %x:%x %llu", &start, &end,
-		   &offset, &major, &minor, &inode) != 6)
-		return false;
-	*m = (struct procmap){ start, end - start, offset };
-	return inode == ino && makedev(major, minor) == dev;
+	for (line = *text; (eol = memchr(line, '\n', end - line));
+	     line = eol + 1) {
+		/* Few are, and taking the rest apart takes long. */
+		perms = memchr(line, ' ', eol - line);
+		if (!perms || eol - perms < 5 || perms[2] != 'w' ||
+		    perms[4] != 's')
+			continue;
+		*eol = '\0';
+		if (sscanf(line, "%llx-%llx %*s %llx %x:%x %llu", &start,
+			   &last, &offset, &major, &minor, &inode) != 6 ||
+		    inode != ino || makedev(major, minor) != dev)
+			continue;
+		*m = (struct procmap){ start, last - start, offset };
+		*text = eol + 1;
+		return true;
+	}
+	return false;
 }
 
 int procmap_find(pid_t pid, dev_t dev, ino_t ino, struct procmap **out,
 		 struct mram_error *err)
 {
 	struct procmap *list = NULL, *grown, m;
-	char *line = NULL;
-	size_t size = 0;
-	int nr = 0, ret = 0;
-	FILE *f;
+	size_t length;
+	char *text, *at;
+	int nr = 0;
 
-	f = open_proc(pid, "maps");
-	if (!f)
+	text = read_maps(pid, &length);
+	if (!text)
 		return mram_err(err, -errno, "/proc/%d/maps: %s", (int)pid,
 				strerror(errno));
-	while (!ret && getline(&line, &size, f) > 0) {
-		if (!parse(line, dev, ino, &m))
-			continue;
+	at = text;
+	while (next_map(&at, text + length, dev, ino, &m)) {
 		grown = realloc(list, ((size_t)nr + 1) * sizeof(*list));
 		if (!grown) {
-			ret = mram_err(err, -ENOMEM,
-				       "/proc/%d/maps: out of memory",
-				       (int)pid);
-			break;
+			free(list);
+			free(text);
+			return mram_err(err, -ENOMEM,
+					"/proc/%d/maps: out of memory",
+					(int)pid);
 		}
 		list = grown;
 		list[nr++] = m;
 	}
-	free(line);
-	fclose(f);
-	if (ret) {
-		free(list);
-		return ret;
-	}
+	free(text);
 	*out = list;
 	return nr;
 }
@@ -78,17 +114,13 @@ static bool maps(pid_t pid, dev_t dev, ino_t ino)
 {
 	struct procmap m;
 	bool found = false;
-	char *line = NULL;
-	size_t size = 0;
-	FILE *f;
+	size_t length;
+	char *text, *at;
 
-	f = open_proc(pid, "maps");
-	if (!f)
-		return false;
-	while (!found && getline(&line, &size, f) > 0)
-		found = parse(line, dev, ino, &m);
-	free(line);
-	fclose(f);
+	at = text = read_maps(pid, &length);
+	if (text)
+		found = next_map(&at, text + length, dev, ino, &m);
+	free(text);
 	return found;
 }
 
@@ -96,6 +128,7 @@ pid_t procmap_others(pid_t but, dev_t dev, ino_t ino, char *name)
 {
 	struct dirent *d;
 	pid_t found = 0;
+	char path[64];
 	FILE *f;
 	DIR *dir;
 
@@ -112,7 +145,8 @@ pid_t procmap_others(pid_t but, dev_t dev, ino_t ino, char *name)
 	closedir(dir);
 	strcpy(name, "?");
 	if (found) {
-		f = open_proc(found, "comm");
+		snprintf(path, sizeof(path), "/proc/%d/comm", (int)found);
+		f = fopen(path, "re");
 		if (f) {
 			if (fscanf(f, "%63s", name) != 1)
 				strcpy(name, "?");

@@ -20,6 +20,8 @@
 
 #define DOWNTIME_MSEC	300
 #define MAX_PASSES	10
+/* Of most file systems' work for new space it takes as much for an I/O. */
+#define EXTENT_BYTES	(4u << 20)
 
 int qemu_job_at(struct qemu_job *j, enum mram_qemu_phase phase, uint64_t done,
 		uint64_t total)
@@ -304,6 +306,8 @@ static int take_opts(struct qemu_job *j, const struct mram_qemu_save_opts *opts,
 		j->o.downtime_msec = DOWNTIME_MSEC;
 	if (!j->o.max_passes)
 		j->o.max_passes = MAX_PASSES;
+	if (!p->max_extent)
+		p->max_extent = EXTENT_BYTES;
 	return 0;
 }
 
