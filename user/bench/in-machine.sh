@@ -13,6 +13,9 @@ here=$(dirname "$(readlink -f "$0")")
 bench=$1/user/mram-bench
 floor=$1/floor-${MAPPED_RAM_VM:-$(uname -r)}/mram_floor.ko
 out=$2
+guest_engines=${ENGINES:-module uring}
+guest_engines=${guest_engines//module-pin/}
+guest_engines=${guest_engines//bio/}
 : "${CASES:=all}" "${ENGINES:=module module-pin uring pwrite bio}" "${SIZE:=256}"
 : "${WINDOW:=32}" "${MAX_EXTENT:=1024}" "${BRIDGE:=16}" "${ROUNDS:=3}"
 : "${TOUCHED:=64}" "${UNTOUCHED_SIZE:=16384}" "${PERF:=}"
@@ -185,8 +188,10 @@ with_qemu()
 save_guest()
 {
 	target_open "$1" || return 1
-	"$here/qemu-save" "${bench%/*}/mapped-ram" "$QEMU_ROOT" "$QEMU_GUEST" \
-		"$TARGET" "$1" "$SIZE" "$ROUNDS" module uring \
+	# shellcheck disable=SC2086 # one engine a word
+	PERF=${PERF:+$out} "$here/qemu-save" "${bench%/*}/mapped-ram" \
+		"$QEMU_ROOT" "$QEMU_GUEST" "$TARGET" "$1" "$SIZE" "$ROUNDS" \
+		$guest_engines \
 		>>"$out/results.jsonl"
 }
 
