@@ -7,6 +7,8 @@ live	saved while it runs, loaded by stock QEMU in each of its ways; saved with
 	--stop: each block equals QEMU's memory, and the guest's RAM what pmemsave
 	wrote
 update	the same for --update and --base after more work, and few pages written
+seen	what people see: a bar for each pass, and a table of them; when it is that
+	the machine is stopped
 block	onto a block device, which QEMU cannot do, and restored from there
 
 saving.py says what it needs.
@@ -14,10 +16,12 @@ saving.py says what it needs.
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import tempfile
 
-from saving import (BLKDEV, WORK, check_equal, check_loads, check_runs,
+from saving import (BLKDEV, TOOL, WORK, check_equal, check_loads, check_runs,
                     loads_lazily, result, run, run_parts, save, went_well)
 
 
@@ -82,6 +86,42 @@ def test_live(machine):
                "a paused machine is saved and stays so", done.stderr)
     check_equal(machine, image, "each page is QEMU's")
     machine.qmp("cont")
+
+
+def test_seen(machine):
+    """In small I/Os, one after the other, so that a pass takes a while."""
+    image = f"{WORK}/seen"
+    command = shlex.join([
+        TOOL, "save", "--qmp", machine.tool_socket(), "--engine", "pwrite",
+        "--max-extent", "4K", "--downtime", "1", "--max-passes", "3", image])
+    done = subprocess.run(
+        ["script", "-qec", f"stty cols 140; exec {command}", "/dev/null"],
+        env={**os.environ, "TERM": "xterm"}, stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL, text=True, check=False)
+    bars = re.findall(r"\x1b\[K(pass [^\r\n\x1b]*)", done.stdout)
+    amount = r"[\d.]+ [KMG]?i?B"
+    whole = (r" +\d+% \[#*-*\]  \d+/\d+ pages  " + amount + "  " + amount +
+             r"/s  \d+:\d\d left")
+    result(done.returncode == 0 and
+               any(re.fullmatch("pass 1" + whole, bar) for bar in bars),
+               "a bar with size, rate and time left", done.stdout)
+    result(any(re.match(f"pass 2, dirtied {amount}/s +\\d+%", bar)
+               for bar in bars), "and with the rate of dirtying", bars)
+    result(any(re.match(r"pass 3, stopped +\d+%", bar) for bar in bars),
+               "and one for the last pass", bars)
+    plain = re.sub(r"\r[^\n]*\x1b\[K", "", done.stdout)
+    result(re.findall(r"^(\d+) +(runs|stopped) ", plain, re.MULTILINE) ==
+               [("1", "runs"), ("2", "runs"), ("3", "stopped")],
+               "a table of three passes, as --max-passes says", plain)
+    result(re.search(r"^\d+ blocks saved: ", plain, re.MULTILINE) and
+               re.search(r"^downtime [\d.]+ ms, ", plain, re.MULTILINE),
+               "and the sum", plain)
+    done = save(machine, image, "--downtime", "100000")
+    result(went_well(done) and len(json.loads(done.stdout)["passes"]) == 2,
+               "what fits the --downtime is written at once", done.stdout,
+               done.stderr)
+    check_runs(machine, "the guest goes on")
+    os.unlink(image)
 
 
 def test_update(machine):
@@ -170,4 +210,4 @@ def test_block(machine):
 
 
 if __name__ == "__main__":
-    run_parts(live=test_live, update=test_update, block=test_block)
+    run_parts(live=test_live, seen=test_seen, update=test_update, block=test_block)
