@@ -226,7 +226,7 @@ void mram_page_run_put(struct page *page, unsigned long nr)
 	}
 	for (; nr; nr -= n, page += n) {
 		n = 1;
-		if (is_zone_device_page(page)) {
+		if (!PageCompound(page) || is_zone_device_page(page)) {
 			put_page(page);
 			continue;
 		}
