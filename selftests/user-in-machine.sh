@@ -19,7 +19,7 @@ export HEADER=$project/include/mappedram.h
 
 programs=()
 # Of the lazy restores what another kernel may do differently, and is quick.
-for source in "$here"/engines/*.c "$here"/lazy/{blocks,control,fail,process}.c; do
+for source in "$here"/engines/*.c "$here"/lazy/{blocks,control,discard,disk,fail,gaps,process}.c; do
 	! grep -q '^TEST_HARNESS_MAIN' "$source" ||
 		programs+=("$project/build/selftests/${source:${#here}+1:-2}")
 done

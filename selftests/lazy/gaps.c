@@ -44,6 +44,8 @@ FIXTURE_SETUP(gaps)
 
 	random_seed(900);
 	self->m = model_make(PATTERN_EMPTY, LENGTH);
+	/* A few single pages of it are touched: not 2 MiB for each. */
+	madvise(self->m.p, LENGTH, MADV_NOHUGEPAGE);
 	for (i = 0; i < SMALL + LARGE; i++)
 		random_fill(self->m.p + gap_at(i), PAGE);
 	self->m.set = SMALL + LARGE;
