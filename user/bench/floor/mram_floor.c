@@ -2,7 +2,7 @@
 /*
  * The floor of the experiments: what the I/Os of a job cost as raw bios. Pages
  * and memory ranges are there before the clock runs; a run does nothing but fill
- * in bios and submit them, in batches under a plug. It trusts everybody.
+ * in bios and submit them, in batches under a plug.
  */
 #include <linux/bio.h>
 #include <linux/blkdev.h>
@@ -11,12 +11,15 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "mram_floor.h"
 
 #define FLOOR_BATCH	8U	/* like MRAM_REQUESTS in kmod/transfer.c */
+#define FLOOR_MAX	(1U << 24)	/* pages, or extents */
+#define FLOOR_WINDOW	4096U
 
 struct floor_io {
 	struct bio bio;
@@ -32,6 +35,7 @@ struct floor_extent {
 };
 
 struct floor {
+	struct mutex lock;
 	struct mram_floor_set set;
 	struct file *target;
 	struct page **pages;
@@ -162,7 +166,8 @@ static int floor_plan(struct floor *f)
 		if (copy_from_user(&in, &from[i], sizeof(in)))
 			return -EFAULT;
 		/* Each page once: for so many there is room. */
-		if (!in.nr || in.nr > left || in.page > f->set.pages - in.nr)
+		if (!in.nr || in.nr > left || in.nr > U16_MAX ||
+		    in.page > f->set.pages - in.nr)
 			return -EINVAL;
 		bvec = floor_extent(f, &f->extents[i], in.page << PAGE_SHIFT,
 				    in.nr, bvec);
@@ -177,8 +182,13 @@ static long floor_set(struct floor *f, const void __user *arg)
 
 	if (f->target || copy_from_user(set, arg, sizeof(*set)))
 		return -EFAULT;
+	if (!set->pages || set->pages > FLOOR_MAX || set->nr > FLOOR_MAX ||
+	    !set->window || set->window > FLOOR_WINDOW ||
+	    set->offset & ~PAGE_MASK || set->offset > S64_MAX / 2)
+		return -EINVAL;
 	f->target = fget(set->fd);
-	if (!f->target || !S_ISBLK(f->target->f_mapping->host->i_mode))
+	if (!f->target || !(f->target->f_mode & FMODE_WRITE) ||
+	    !S_ISBLK(f->target->f_mapping->host->i_mode))
 		return -EBADF;
 	f->pages = kvcalloc(set->pages, sizeof(*f->pages), GFP_KERNEL);
 	f->bvecs = kvcalloc(set->pages, sizeof(*f->bvecs), GFP_KERNEL);
@@ -201,17 +211,27 @@ static long floor_set(struct floor *f, const void __user *arg)
 
 static long floor_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
+	struct floor *f = file->private_data;
+	long ret = -ENOTTY;
+
+	mutex_lock(&f->lock);
 	if (cmd == MRAM_FLOOR_SET)
-		return floor_set(file->private_data, (void __user *)arg);
-	if (cmd == MRAM_FLOOR_RUN)
-		return floor_run(file->private_data);
-	return -ENOTTY;
+		ret = floor_set(f, (void __user *)arg);
+	else if (cmd == MRAM_FLOOR_RUN)
+		ret = floor_run(f);
+	mutex_unlock(&f->lock);
+	return ret;
 }
 
 static int floor_open(struct inode *inode, struct file *file)
 {
-	file->private_data = kzalloc(sizeof(struct floor), GFP_KERNEL);
-	return file->private_data ? 0 : -ENOMEM;
+	struct floor *f = kzalloc(sizeof(*f), GFP_KERNEL);
+
+	if (!f)
+		return -ENOMEM;
+	mutex_init(&f->lock);
+	file->private_data = f;
+	return 0;
 }
 
 static int floor_release(struct inode *inode, struct file *file)
