@@ -9,6 +9,7 @@
  *
  * Or another process does all that, and is handed a userfaultfd: handler.c.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -127,9 +128,10 @@ static void await_set(struct lazy *l)
 	struct mram_restore_lazy_stats s = { .size = sizeof(s) };
 	const struct timespec moment = { .tv_nsec = 200000 };
 
-	/* Its pages are those that are read first */
+	/* Its pages are those that are read first, unless reading fails */
 	while (mram_restore_lazy_stats(l->restore, &s),
-	       s.read < s.working_set && s.left)
+	       s.read < s.working_set &&
+	       mram_restore_lazy_wait(l->restore, 0, NULL) == -ETIMEDOUT)
 		nanosleep(&moment, NULL);
 }
 
