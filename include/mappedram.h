@@ -957,7 +957,7 @@ struct mram_restore_lazy;
  *         touch the memory, and must not unmap or discard any. May be NULL.
  * @message: called with a line that somebody may want to see; else as @error,
  *           and quick, as faults wait meanwhile
- * @data: handed to both
+ * @data: handed to both, in threads with a stack of 512 KiB
  */
 struct mram_restore_lazy_opts {
 	size_t size;

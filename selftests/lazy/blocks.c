@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -196,6 +197,50 @@ TEST_F_TIMEOUT(blocks, at_the_same_address, 60)
 	EXPECT_EQ(self->set, st.read + st.discarded);
 	close(uffd);
 	close(socks[0]);
+}
+
+/* What was refused is nobody's any more: its owner closes it. */
+TEST_F(blocks, of_a_userfaultfd_that_is_gone)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_API, &api));
+	ASSERT_FAILS(-EINVAL, "'ram0'",
+		     mram_restore_lazy_add_uffd(self->l, 0, fd,
+						(uintptr_t)self->p,
+						LENGTH - PAGE, NULL, &error));
+	close(fd);
+	ASSERT_OK(add(self, 0, self->p));
+	ASSERT_OK(add(self, 1, self->p + LENGTH));
+	ASSERT_OK(mram_restore_lazy_start(self->l, &error));
+	EXPECT_EQ(0, touch(self->p));
+	ASSERT_OK(mram_restore_lazy_finish(self->l, NULL, &error));
+	EXPECT_EQ(0, memcmp(self->p, self->want[0], LENGTH));
+}
+
+/* A start that cannot listen to faults fails: later nobody would serve them. */
+TEST_F(blocks, without_file_descriptors)
+{
+	struct rlimit most, few;
+	int fd;
+
+	ASSERT_OK(add(self, 0, self->p));
+	ASSERT_OK(add(self, 1, self->p + LENGTH));
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &most));
+	few = most;
+	/* Room for an eventfd and for the first thread's epoll. */
+	fd = dup(0);
+	ASSERT_LE(0, fd);
+	close(fd);
+	few.rlim_cur = (rlim_t)fd + 2;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &few));
+	ASSERT_FAILS(-EMFILE, "cannot make a thread",
+		     mram_restore_lazy_start(self->l, &error));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &most));
+	/* It is nobody's any more, and empty. */
+	EXPECT_EQ(0, touch(self->p));
 }
 
 TEST_HARNESS_MAIN

@@ -246,6 +246,7 @@ struct lazy_late {
  * @zero: a huge page of zeros, where there are any
  * @own: bits of the chunk at hand that this thread has claimed
  * @late: one a block, in a thread that serves faults
+ * @epoll: of lazy_watch(), in such a thread, or -1
  * @changing: an event is due: nothing can be placed before it was read
  * @unknown: where somebody touched memory that is not known, or 0
  * @note: to be told when @place is not held any more, or NULL
@@ -262,6 +263,7 @@ struct lazy_worker {
 	size_t zero_size;
 	uint64_t *own;
 	struct lazy_late *late;
+	int epoll;
 	bool changing;
 	uint64_t unknown;
 	const char *note;
@@ -483,6 +485,9 @@ const char *lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
 		const struct uffd_msg *msg);
 
 /* ------------------------------------------- lazy_fault.c, lazy_stream.c */
+
+/** lazy_watch - an epoll on all userfaultfds, or a negative errno */
+int lazy_watch(const struct mram_restore_lazy *l);
 
 void *lazy_fault_thread(void *worker);
 void *lazy_stream_thread(void *worker);

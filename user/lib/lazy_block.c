@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bitmap.h"
 #include "error.h"
@@ -119,23 +120,16 @@ static int take_fd(struct mram_restore_lazy *l, int fd, unsigned int *index,
 	return ret;
 }
 
-/* @uffd is -1 for memory of this process. */
-static int add_block(struct mram_restore_lazy *l, int index, int uffd,
-		     uint64_t addr, uint64_t length, unsigned int unit_shift,
-		     struct mram_error *err)
+static int append_block(struct mram_restore_lazy *l, int index,
+			unsigned int fd, uint64_t addr, uint64_t length,
+			unsigned int unit_shift, struct mram_error *err)
 {
 	struct mram_block_info i = { .size = sizeof(i) };
 	struct lazy_block *grown, *b;
 	const uint64_t *bitmap;
-	unsigned int fd;
 	int ret;
 
-	/* Its threads use the arrays that grow here. */
-	if (l->started)
-		return mram_err(err, -EBUSY, "restore: it has been started");
-	ret = take_fd(l, uffd, &fd, err);
-	if (!ret)
-		ret = mram_image_block(l->img, index, &i, err);
+	ret = mram_image_block(l->img, index, &i, err);
 	if (!ret)
 		ret = mram_image_bitmap(l->img, index, &bitmap, err);
 	if (!ret)
@@ -164,6 +158,30 @@ static int add_block(struct mram_restore_lazy *l, int index, int uffd,
 		return mram_err(err, -ENOMEM, "restore: out of memory");
 	l->nr_blocks++;
 	return 0;
+}
+
+/* @uffd is -1 for memory of this process. */
+static int add_block(struct mram_restore_lazy *l, int index, int uffd,
+		     uint64_t addr, uint64_t length, unsigned int unit_shift,
+		     struct mram_error *err)
+{
+	size_t nr_fds = l->nr_fds;
+	unsigned int fd;
+	int ret;
+
+	/* Its threads use the arrays that grow here. */
+	if (l->started)
+		return mram_err(err, -EBUSY, "restore: it has been started");
+	ret = take_fd(l, uffd, &fd, err);
+	if (!ret)
+		ret = append_block(l, index, fd, addr, length, unit_shift, err);
+	/* What no block needs is not listened to: its owner may close it. */
+	if (ret && l->nr_fds > nr_fds) {
+		l->nr_fds = nr_fds;
+		if (l->fds[nr_fds].own)
+			close(l->fds[nr_fds].fd);
+	}
+	return ret;
 }
 
 int mram_restore_lazy_add(struct mram_restore_lazy *l, int index, void *addr,

@@ -335,7 +335,7 @@ static void pending(struct mram_restore_lazy *l, int change)
  * Each thread has its own epoll, and a userfaultfd wakes one of those that wait,
  * not all of them, of which all but one would come for nothing.
  */
-static int watch(const struct mram_restore_lazy *l)
+int lazy_watch(const struct mram_restore_lazy *l)
 {
 	struct epoll_event e = { .events = EPOLLIN | EPOLLEXCLUSIVE };
 	int fd = epoll_create1(EPOLL_CLOEXEC), ret = 0;
@@ -357,16 +357,10 @@ void *lazy_fault_thread(void *worker)
 	struct lazy_worker *w = worker;
 	struct mram_restore_lazy *l = w->l;
 	struct epoll_event e;
-	int fd = watch(l);
 
-	if (fd < 0) {
-		mram_err(&w->err, fd, "restore: epoll: %s", strerror(-fd));
-		lazy_fail(l, &w->err);
-		return NULL;
-	}
 	for (;;) {
 		lazy_add(&l->counts.calls, 1);
-		if (epoll_wait(fd, &e, 1, -1) <= 0)
+		if (epoll_wait(w->epoll, &e, 1, -1) <= 0)
 			continue;
 		if (e.data.u64 == l->nr_fds)
 			break;
@@ -376,11 +370,10 @@ void *lazy_fault_thread(void *worker)
 				 "restore: faults cannot be read from userfaultfd %d",
 				 l->fds[e.data.u64].fd);
 			lazy_fail(l, &w->err);
-			epoll_ctl(fd, EPOLL_CTL_DEL,
+			epoll_ctl(w->epoll, EPOLL_CTL_DEL,
 				  l->fds[e.data.u64].fd, NULL);
 		}
 		pending(l, -1);
 	}
-	close(fd);
 	return NULL;
 }

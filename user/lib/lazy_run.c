@@ -120,6 +120,8 @@ static void free_worker(struct lazy_worker *w)
 		munmap(w->zero, w->zero_size);
 	free(w->own);
 	free(w->late);
+	if (w->epoll >= 0)
+		close(w->epoll);
 }
 
 static int prepare(struct mram_restore_lazy *l, struct lazy_worker *w)
@@ -142,7 +144,11 @@ static int prepare(struct mram_restore_lazy *l, struct lazy_worker *w)
 	w->own = calloc(bitmap_words(size / page) + 1, sizeof(*w->own));
 	if (w->zero_size)
 		w->zero = map_buffer(w->zero_size, PROT_READ);
-	return w->buffer && w->own && w->late && (!w->zero_size || w->zero) ? 0 : -ENOMEM;
+	if (!w->buffer || !w->own || !w->late || (w->zero_size && !w->zero))
+		return -ENOMEM;
+	if (!w->stream)
+		w->epoll = lazy_watch(l);
+	return !w->stream && w->epoll < 0 ? w->epoll : 0;
 }
 
 /*
@@ -151,6 +157,8 @@ static int prepare(struct mram_restore_lazy *l, struct lazy_worker *w)
  */
 static int make_thread(struct lazy_worker *w)
 {
+	void *(*run)(void *) = w->stream ? lazy_stream_thread :
+					   lazy_fault_thread;
 	pthread_attr_t a;
 	int ret;
 
@@ -158,9 +166,11 @@ static int make_thread(struct lazy_worker *w)
 	if (ret)
 		return -ret;
 	pthread_attr_setstacksize(&a, STACK_SIZE);
-	ret = pthread_create(&w->thread, &a, w->stream ? lazy_stream_thread :
-							 lazy_fault_thread, w);
+	ret = pthread_create(&w->thread, &a, run, w);
 	pthread_attr_destroy(&a);
+	/* The program's thread-local variables, which lie there, need more. */
+	if (ret == EINVAL)
+		ret = pthread_create(&w->thread, NULL, run, w);
 	return -ret;
 }
 
@@ -192,6 +202,7 @@ int lazy_run(struct mram_restore_lazy *l, struct mram_error *err)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (i = 0; i < nr && !ret; i++) {
 		l->workers[i].l = l;
+		l->workers[i].epoll = -1;
 		l->workers[i].stream = i >= l->opts.fault_threads;
 		l->nr_workers = i + 1;
 		ret = start_worker(l, &l->workers[i]);
