@@ -6,7 +6,8 @@
  *
  * What a fault would refuse, or would do more for than to map a page of the
  * cache, is left to it: swap, holes, pages that are not filled yet, poison,
- * userfaultfd, protection keys, what lies behind the end of the file.
+ * userfaultfd, protection keys, what lies behind the end of the file. Not seen is
+ * what UFFDIO_POISON left in the page tables when its userfaultfd is closed.
  */
 #include <linux/mm.h>
 #include <linux/page_ref.h>
@@ -22,7 +23,7 @@ static bool mram_cache_may(struct vm_area_struct *vma)
 {
 	const vm_flags_t want = VM_READ | VM_MAYSHARE;
 
-	if ((vma->vm_flags & (want | VM_IO | VM_PFNMAP)) != want)
+	if ((vma->vm_flags & (want | VM_IO | VM_PFNMAP | VM_MIXEDMAP)) != want)
 		return false;
 	return vma->vm_file && !is_vm_hugetlb_page(vma) &&
 	       mram_is_memory_file(vma) && !userfaultfd_armed(vma) &&
@@ -71,8 +72,8 @@ static unsigned long mram_cache_walk(struct address_space *mapping,
 			continue;
 		if (xa_is_value(folio) || !folio_try_get(folio))
 			break;
-		/* It may have left the file before the reference was taken. */
-		if (folio->mapping != mapping || !mram_cache_good(folio)) {
+		/* It may have left its place before the reference was taken. */
+		if (folio != xas_reload(&xas) || !mram_cache_good(folio)) {
 			folio_put(folio);
 			break;
 		}
