@@ -2,8 +2,10 @@
 /*
  * Proves that memory which was swapped out is memory: dirty pages are brought
  * back and saved, none of them is taken for untouched, and clean pages stay
- * where they are, also when a bridge would like to go over them.
+ * where they are, also when a bridge would like to go over them. A page of a
+ * private mapping that is swapped out is not what the file holds in its place.
  */
+#include <sys/mman.h>
 #include <sys/swap.h>
 
 #include "rig.h"
@@ -27,13 +29,19 @@ FIXTURE_VARIANT_ADD(inv_swap, anon_pin) { MEM_ANON, MAPPED_RAM_REGION_PIN };
 FIXTURE_VARIANT_ADD(inv_swap, memfd) { MEM_MEMFD, 0 };
 FIXTURE_VARIANT_ADD(inv_swap, memfd_pin) { MEM_MEMFD, MAPPED_RAM_REGION_PIN };
 
+static int swap_open(struct scratch *swap)
+{
+	int ret = scratch_open(swap, 32 * MIB);
+
+	if (!ret)
+		ret = shell("PATH=$PATH:/usr/sbin:/sbin mkswap %s", swap->dev);
+	return ret ? ret : swapon(swap->dev, 0);
+}
+
 FIXTURE_SETUP(inv_swap)
 {
 	self->rng = rng_new(0x5a9);
-	ASSERT_EQ(0, scratch_open(&self->swap, 32 * MIB));
-	ASSERT_EQ(0, shell("PATH=$PATH:/usr/sbin:/sbin mkswap %s",
-			   self->swap.dev));
-	ASSERT_EQ(0, swapon(self->swap.dev, 0));
+	ASSERT_EQ(0, swap_open(&self->swap));
 	need_rig(&self->rig, variant->kind, PAGES * page_size(),
 		 variant->flags);
 	rig_dirty_all(&self->rig, &self->rng);
@@ -115,6 +123,53 @@ TEST_F(inv_swap, what_zeroes_were_swapped_out_stay_zero)
 	swap_out(rig);
 	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
 	EXPECT_EQ(PAGES / 2, bits_count(rig->r.file, 0, PAGES));
+}
+
+FIXTURE(inv_swap_private) {
+	struct rig rig;
+	struct scratch swap;
+	struct rng rng;
+};
+
+FIXTURE_SETUP(inv_swap_private)
+{
+	struct mem *mem = &self->rig.mem;
+
+	self->rng = rng_new(0x5aa);
+	ASSERT_EQ(0, swap_open(&self->swap));
+	need_rig(&self->rig, MEM_MEMFD, PAGES * page_size(), 0);
+	rig_dirty_all(&self->rig, &self->rng);
+	ASSERT_EQ(0, rig_save(&self->rig, NULL))
+		TH_LOG("%s", self->rig.m.why);
+	/* The same memory, and what is written from here on is not the file's. */
+	ASSERT_EQ(mem->addr, mmap(mem->addr, mem->length,
+				  PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_FIXED, mem->fd, 0));
+}
+
+FIXTURE_TEARDOWN(inv_swap_private)
+{
+	rig_drop(&self->rig);
+	swapoff(self->swap.dev);
+	scratch_close(&self->swap);
+}
+
+TEST_F(inv_swap_private, copies_are_saved)
+{
+	struct rig *rig = &self->rig;
+	uint8_t *file;
+	size_t i;
+
+	for (i = 0; i < PAGES; i += 3)
+		model_write_random(&rig->m, &self->rng, i);
+	swap_out(rig);
+	ASSERT_GT(PAGES / 4, resident(rig));
+	/* What the file holds is there. */
+	file = mmap(NULL, rig->mem.length, PROT_READ, MAP_SHARED | MAP_POPULATE,
+		    rig->mem.fd, 0);
+	ASSERT_NE(MAP_FAILED, file);
+	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
+	munmap(file, rig->mem.length);
 }
 
 TEST_HARNESS_MAIN
