@@ -250,4 +250,56 @@ TEST(private_copies_over_a_hole)
 	rig_drop(&rig);
 }
 
+/* Four chunks, which is what a pass looks at together, and a part of one */
+#define CHUNK		4096
+#define CHUNKS_PAGES	(4 * CHUNK + 100)
+
+FIXTURE(inv_absent_chunks) {
+	struct rig rig;
+};
+
+FIXTURE_VARIANT(inv_absent_chunks) {
+	enum mem_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(inv_absent_chunks, anon) { MEM_ANON };
+FIXTURE_VARIANT_ADD(inv_absent_chunks, memfd) { MEM_MEMFD };
+
+FIXTURE_SETUP(inv_absent_chunks)
+{
+	need_rig(&self->rig, variant->kind, CHUNKS_PAGES * page_size(), 0);
+}
+
+FIXTURE_TEARDOWN(inv_absent_chunks)
+{
+	rig_drop(&self->rig);
+}
+
+/* Whole chunks that are gone are gone from the image, too. */
+TEST_F_TIMEOUT(inv_absent_chunks, discarded, 120)
+{
+	const size_t there[] = { CHUNK + 900, 3 * CHUNK + 700 };
+	struct rng rng = rng_new(0xc4);
+	struct rig *rig = &self->rig;
+	const size_t size = page_size();
+	size_t i, first = 0, end;
+
+	rig_dirty_all(rig, &rng);
+	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
+	for (i = 0; i < 3; i++, first = end + 1) {
+		end = i < 2 ? there[i] : CHUNKS_PAGES;
+		ASSERT_EQ(0, madvise(region_page(&rig->r, first),
+				     (end - first) * size,
+				     variant->kind == MEM_MEMFD ?
+				     MADV_REMOVE : MADV_DONTNEED));
+		memset(rig->m.mem + first * size, 0, (end - first) * size);
+	}
+	bits_set(rig->r.dirty, 0, CHUNKS_PAGES);
+	bits_set(rig->m.dirty, 0, CHUNKS_PAGES);
+	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
+	EXPECT_EQ(2, bits_count(rig->r.file, 0, CHUNKS_PAGES));
+	for (i = 0; i < 2; i++)
+		EXPECT_TRUE(bit_test(rig->r.file, there[i]));
+}
+
 TEST_HARNESS_MAIN
