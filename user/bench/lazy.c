@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../lib/bitmap.h"
 #include "bench.h"
 
 /* One after the other, but no two neighbours; all, as this is odd. */
@@ -31,7 +32,7 @@ static uint64_t touch(const struct memory *m, const struct pattern *p)
 		fail("pages are touched where there is a power of two of them");
 	for (i = 0; i < p->pages; i++) {
 		n = i * STEP % p->pages;
-		if (p->dirty[n / 64] >> n % 64 & 1)
+		if (bitmap_test(p->dirty, n))
 			sum += *(volatile unsigned char *)(m->p + n * PAGE);
 	}
 	return sum;
@@ -191,7 +192,7 @@ struct job copy_run(const struct options *o, const struct memory *m,
 		pthread_join(id, NULL);
 	}
 	for (i = 0; i < p->pages && !o->faults; i++)
-		if (bitmap[i / 64] >> i % 64 & 1)
+		if (bitmap_test(bitmap, i))
 			copy_page(&c, i);
 	pass = clock_now();
 	close(c.uffd);
