@@ -9,9 +9,8 @@
 #include <pthread.h>
 
 #include "inflight.h"
+#include "nullb.h"
 #include "harness.h"
-
-#define NULLB		"/sys/kernel/config/nullb/mapped-ram-test"
 
 /* What is saved to a device that keeps nothing; every 4th page is dirty */
 #define LENGTH		(16 * MIB)
@@ -58,21 +57,6 @@ FIXTURE_VARIANT_ADD(bridge_auto, narrow) {
 	.pays = false,
 };
 
-static void need_device(char *path, size_t size, const char *how)
-{
-	char index[16];
-
-	shell("modprobe null_blk nr_devices=0; mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config; rmdir " NULLB);
-	if (shell("mkdir " NULLB " && cd " NULLB " && echo %lu >size && echo 2 >queue_mode && echo 2048 >max_sectors && { %s; } && echo 1 >power",
-		  LENGTH / MIB + 1, how))
-		need_failed("no null_blk device: %s", how);
-	shell_line(index, sizeof(index), "cat " NULLB "/index");
-	/* Newer kernels call it what its directory is called. */
-	snprintf(path, size, "/dev/mapped-ram-test");
-	if (access(path, F_OK))
-		snprintf(path, size, "/dev/nullb%s", index);
-}
-
 static void need_region(struct region *r, int dev, uint8_t *mem)
 {
 	int err = region_add(r, dev, mem, LENGTH, 0, page_size(), 0);
@@ -87,7 +71,8 @@ FIXTURE_SETUP(bridge_auto)
 {
 	ASSERT_EQ(0, mem_map(&self->mem, MEM_ANON, LENGTH));
 	memset(self->mem.addr, 0x77, LENGTH);
-	need_device(self->path, sizeof(self->path), variant->how);
+	need_nullb(self->path, sizeof(self->path), LENGTH / MIB + 1,
+		   variant->how);
 	self->image = open(self->path, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->image) TH_LOG("%s: %m", self->path);
 	self->dev = mr_open();
@@ -102,7 +87,7 @@ FIXTURE_TEARDOWN(bridge_auto)
 	close(self->dev);
 	close(self->image);
 	mem_unmap(&self->mem);
-	EXPECT_EQ(0, shell("rmdir " NULLB));
+	EXPECT_EQ(0, nullb_drop());
 }
 
 static struct mapped_ram_save scatter(const struct region *r, uint32_t window,
