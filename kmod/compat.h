@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
+#include <linux/sched/coredump.h>
 #include <linux/uio.h>
 
 #if !defined(CONFIG_64BIT)
@@ -88,6 +89,32 @@ static inline unsigned int mram_hugetlb_index_shift(struct vm_area_struct *vma)
 	return huge_page_shift(hstate_vma(vma));
 #else
 	return PAGE_SHIFT;
+#endif
+}
+
+/* Where the pins of a large folio are counted. A name of its own since 6.3. */
+static inline atomic_t *mram_folio_pincount(struct folio *folio)
+{
+#ifdef MRAM_HAS_PINCOUNT_PTR
+	return folio_pincount_ptr(folio);
+#else
+	return &folio->_pincount;
+#endif
+}
+
+/*
+ * Whether pages may be pinned without pin_user_pages(): fork() must know that
+ * there are pins, and a secure guest's memory (s390) needs more to be read.
+ */
+static inline bool mram_mm_may_pin(struct mm_struct *mm)
+{
+#if defined(HAVE_ARCH_MAKE_PAGE_ACCESSIBLE) || \
+	defined(HAVE_ARCH_MAKE_FOLIO_ACCESSIBLE)
+	return false;
+#elif defined(MRAM_HAS_MM_FLAGS)
+	return mm_flags_test(MMF_HAS_PINNED, mm);
+#else
+	return test_bit(MMF_HAS_PINNED, &mm->flags);
 #endif
 }
 

@@ -11,80 +11,138 @@
 #include "plan.h"
 #include "transfer.h"
 
+/* Up to 2 to the power of so many pages the quick way is not tried again. */
+#define MRAM_LOAD_VAIN	9U
+
 static void mram_load_io_done(struct mram_pass *pass, struct mram_io *io,
 			      unsigned long good)
 {
 	pass->moved += good;
 }
 
-/* Unpin the pages [@first, @end), which nothing was written to. */
-static void mram_load_unpin(struct mram_run *runs, unsigned long first,
-			    unsigned long end)
+/* Unpin the first @nr pages, which nothing was written to. */
+static void mram_load_unpin(struct mram_run *runs, unsigned long nr)
 {
-	unsigned long i;
+	unsigned long i, n;
 
-	mram_pages_split(runs, first);
-	for (i = first; i < end; i += runs[i].nr)
-		unpin_user_page_range_dirty_lock(runs[i].page, runs[i].nr,
-						 false);
+	for (i = 0; i < nr; i += n) {
+		n = mram_run_cut(&runs[i], nr - i);
+		unpin_user_page_range_dirty_lock(runs[i].page, n, false);
+	}
 }
 
 /*
- * Pin at most @nr pages for writing, of one huge page if it is one. If that is
- * not there yet it comes in with its first page; the others are then found in
- * one walk, where getting all at once would go the slow way for each.
+ * Pin those of the chunk's needed kernel pages from @i on, which is one, that
+ * are mapped; where a format page is several, up to @end. Where that was in vain
+ * it is tried again further on, the more often the farther.
+ *
+ * Return: the first needed page that was not pinned, maybe @i.
  */
-static int mram_load_pin_batch(unsigned long addr, unsigned long nr,
-			       struct page **batch)
+static unsigned long mram_load_take(struct mram_pass *pass, unsigned long base,
+				    unsigned long i, unsigned long end)
+{
+	unsigned long addr = mram_pass_addr(pass, base), next;
+	unsigned long at = addr + (i << PAGE_SHIFT);
+
+	if (at < pass->not_taken)
+		return i;
+	if (pass->sub_shift)
+		next = i + mram_pages_take(true, at, NULL, 0, end - i,
+					   &pass->runs[i], &pass->not_taken);
+	else
+		next = mram_pages_take(true, addr, pass->need, i,
+				       pass->chunk_pages, pass->runs,
+				       &pass->not_taken);
+	if (next > i) {
+		pass->in_vain = 0;
+		return next;
+	}
+	pass->not_taken = max(pass->not_taken,
+			      at + (PAGE_SIZE << pass->in_vain));
+	pass->in_vain = min(pass->in_vain + 1, MRAM_LOAD_VAIN);
+	return i;
+}
+
+/*
+ * Pin pages, at most @nr, that may have to be made. A huge page that is not there
+ * yet comes in with its first page; the others are then found in one walk, where
+ * to get all at once would go the slow way for each.
+ */
+static int mram_load_fault(struct mram_pass *pass, unsigned long addr,
+			   unsigned long nr, struct mram_run *runs)
 {
 	unsigned long place = (addr >> PAGE_SHIFT) % MRAM_BATCH;
-	int got, more;
+	int got;
 
-	nr = min(nr, MRAM_BATCH - place);
-	got = pin_user_pages_fast(addr, place ? nr : 1, FOLL_WRITE, batch);
-	if (place || got <= 0 || nr == 1)
-		return got;
-	more = pin_user_pages_fast(addr + PAGE_SIZE, nr - 1, FOLL_WRITE,
-				   batch + 1);
-	return more > 0 ? more + 1 : 1;
+	nr = place ? min(nr, MRAM_BATCH - place) : 1;
+	got = pin_user_pages_fast(addr, nr, FOLL_WRITE, pass->batch);
+	if (got > 0)
+		mram_runs_make(runs, pass->batch, got);
+	return got;
 }
 
 /*
  * Pin the pages of an extent for writing. Fewer than asked for shorten it, by
- * whole format pages.
+ * whole format pages. Of the pages before *@taken the needed ones are pinned.
  */
 static int mram_load_pin(struct mram_pass *pass, unsigned long base,
-			 struct mram_extent *ext)
+			 struct mram_extent *ext, unsigned long *taken)
 {
 	unsigned int shift = pass->sub_shift;
-	unsigned long addr = mram_pass_addr(pass, base + ext->start);
-	unsigned long want = ext->nr << shift, have;
+	unsigned long addr = mram_pass_addr(pass, base);
+	unsigned long first = ext->start << shift;
+	unsigned long end = first + (ext->nr << shift), i;
 	int got = 0;
 
-	for (have = 0; have < want; have += got) {
-		got = mram_load_pin_batch(addr + (have << PAGE_SHIFT),
-					  want - have, pass->batch);
+	for (i = max(first, min(*taken, end)); i < end; i += got) {
+		*taken = mram_load_take(pass, base, i, end);
+		i = min(*taken, end);
+		if (i == end)
+			break;
+		got = mram_load_fault(pass, addr + (i << PAGE_SHIFT), end - i,
+				      &pass->runs[i]);
 		if (got <= 0)
 			break;
-		mram_runs_make(&pass->runs[have], pass->batch, got);
 	}
-	ext->nr = have >> shift;
-	mram_load_unpin(pass->runs, ext->nr << shift, have);
-	if (ext->nr)
-		return 0;
-	return mram_gup_result(got);
+	ext->nr = (i - first) >> shift;
+	first += ext->nr << shift;
+	/* Of a format page, a part was pinned. */
+	if (first < i) {
+		mram_pages_split(&pass->runs[ext->start << shift],
+				 ext->nr << shift);
+		mram_load_unpin(&pass->runs[first], i - first);
+	}
+	return ext->nr ? 0 : mram_gup_result(got);
+}
+
+/* Unpin what was pinned of the pages from @pos on: the needed ones up to @taken. */
+static void mram_load_give_back(struct mram_pass *pass,
+				const struct mram_plan *plan,
+				unsigned long pos, unsigned long taken)
+{
+	struct mram_extent ext = { .start = pos };
+	unsigned long first;
+
+	while (mram_plan_next(plan, ext.start + ext.nr, &ext)) {
+		first = ext.start << pass->sub_shift;
+		if (first >= taken)
+			break;
+		mram_load_unpin(&pass->runs[first],
+				min(ext.nr << pass->sub_shift, taken - first));
+	}
 }
 
 /* Read the chunk's pages that the image holds. */
 static void mram_load_read(struct mram_pass *pass, unsigned long base)
 {
+	unsigned int shift = pass->sub_shift;
 	struct mram_plan plan = {
 		.need = pass->need,
 		.nr = pass->chunk_pages,
 		.max = pass->max_pages,
 	};
+	unsigned long pos = 0, taken = 0;
 	struct mram_extent ext;
-	unsigned long pos = 0;
 	struct mram_io *io;
 	int ret;
 
@@ -93,9 +151,10 @@ static void mram_load_read(struct mram_pass *pass, unsigned long base)
 		io = mram_io_get(pass);
 		if (!io) {
 			mram_pass_fail(pass, pass->error, base + ext.start);
+			mram_load_give_back(pass, &plan, pos, taken);
 			break;
 		}
-		ret = mram_load_pin(pass, base, &ext);
+		ret = mram_load_pin(pass, base, &ext, &taken);
 		if (ret) {
 			mram_io_unget(io);
 			mram_pass_fail(pass, ret, base + ext.start);
@@ -104,7 +163,7 @@ static void mram_load_read(struct mram_pass *pass, unsigned long base)
 		io->bridged = 0;
 		io->start = base + ext.start;
 		io->nr = ext.nr;
-		mram_io_submit(io, pass->runs);
+		mram_io_submit(io, &pass->runs[ext.start << shift]);
 	}
 	mram_pass_unplug(pass);
 }

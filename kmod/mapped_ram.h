@@ -227,9 +227,10 @@ void mram_page_run_get(struct page *page, unsigned long nr);
 void mram_page_run_put(struct page *page, unsigned long nr);
 
 /* take.c */
-unsigned long mram_pages_take(unsigned long addr, const unsigned long *need,
-			      unsigned long index, unsigned long end,
-			      struct mram_run *runs, unsigned long *not_before);
+unsigned long mram_pages_take(bool pin, unsigned long addr,
+			      const unsigned long *need, unsigned long index,
+			      unsigned long end, struct mram_run *runs,
+			      unsigned long *not_before);
 
 /* pins.c */
 struct mram_pins *mram_pins_new(struct mm_struct *mm, unsigned long addr,

@@ -196,7 +196,7 @@ static unsigned long mram_save_get_present(struct mram_pass *pass,
 	unsigned long nr = end - i, done, got;
 
 	if (!pass->region->pins) {
-		done = mram_pages_take(addr, NULL, 0, nr, runs,
+		done = mram_pages_take(false, addr, NULL, 0, nr, runs,
 				       &pass->not_taken);
 		return done + mram_pages_get_present(addr +
 						     (done << PAGE_SHIFT),
@@ -260,8 +260,9 @@ static unsigned long mram_save_get_many(struct mram_pass *pass,
 
 	if (pass->sub_shift || pass->region->pins)
 		return page;
-	end = mram_pages_take(mram_pass_addr(pass, base), pass->need, page,
-			      pass->chunk_pages, pass->runs, &pass->not_taken);
+	end = mram_pages_take(false, mram_pass_addr(pass, base), pass->need,
+			      page, pass->chunk_pages, pass->runs,
+			      &pass->not_taken);
 	if (end > page)
 		return end;
 	/*

@@ -10,8 +10,12 @@
  * pages, which nobody else has in the same tables. What is not, or is not
  * mapped, or looks unusual in any way, is left to pages.c.
  *
- * References are taken under the lock of the table's entries, like the slow
- * path of get_user_pages() does: while an entry is there it holds one.
+ * References and pins are taken under the lock of the table's entries, like the
+ * slow path of get_user_pages() does: while an entry is there it holds one. A
+ * pin (FOLL_PIN, to write to the page) asks for an entry that may be written
+ * through, so that nobody else has an anonymous page, and nobody waits to be told
+ * that it is written to. What makes pages shared behind that, clears the entry
+ * under the same lock first and sees the pin; fork() waits for mmap_lock.
  */
 #include <linux/bitmap.h>
 #include <linux/mm.h>
@@ -30,6 +34,9 @@
  * @runs: where they go
  * @last: the run that grows
  * @next: the page behind it
+ * @pin: pins, for writing; else references, for reading
+ * @pinned: pages that were pinned and not yet counted
+ * @node: where these are
  */
 struct mram_take {
 	struct mm_struct *mm;
@@ -38,11 +45,15 @@ struct mram_take {
 	struct mram_run *runs;
 	struct mram_run *last;
 	unsigned long next;
+	bool pin;
+	unsigned long pinned;
+	int node;
 };
 
 /* The first needed page from @page on, or @stop. */
-static unsigned long mram_take_next(const struct mram_take *take,
-				    unsigned long page, unsigned long stop)
+static __always_inline unsigned long
+mram_take_next(const struct mram_take *take, unsigned long page,
+	       unsigned long stop)
 {
 	if (!take->need || page >= stop || test_bit(page, take->need))
 		return min(page, stop);
@@ -63,14 +74,46 @@ static void mram_take_add(struct mram_take *take, unsigned long index,
 	take->next = index + nr;
 }
 
-/* @nr references to a mapped page's folio. False: not so simple. */
-static bool mram_take_ref(struct page *page, unsigned long nr)
+/* The kernel counts pins for /proc/vmstat; unpinning does the other half. */
+static void mram_take_count(struct mram_take *take)
+{
+	if (take->pinned)
+		mod_node_page_state(NODE_DATA(take->node), NR_FOLL_PIN_ACQUIRED,
+				    take->pinned);
+	take->pinned = 0;
+}
+
+/* What try_grab_folio() of mm/gup.c does for FOLL_PIN. */
+static __always_inline void mram_take_pin(struct mram_take *take,
+					  struct folio *folio,
+					  unsigned long nr)
+{
+	int node = folio_nid(folio);
+
+	if (folio_test_large(folio)) {
+		folio_ref_add(folio, nr);
+		atomic_add(nr, mram_folio_pincount(folio));
+	} else {
+		folio_ref_add(folio, nr * GUP_PIN_COUNTING_BIAS);
+	}
+	if (unlikely(node != take->node))
+		mram_take_count(take);
+	take->node = node;
+	take->pinned += nr;
+}
+
+/* @nr references or pins to a mapped page's folio. False: not so simple. */
+static __always_inline bool mram_take_ref(struct mram_take *take,
+					  struct page *page, unsigned long nr)
 {
 	struct folio *folio = page_folio(page);
 
 	if (unlikely(is_zone_device_page(page) || folio_ref_count(folio) <= 0))
 		return false;
-	folio_ref_add(folio, nr);
+	if (take->pin)
+		mram_take_pin(take, folio, nr);
+	else
+		folio_ref_add(folio, nr);
 	return true;
 }
 
@@ -95,10 +138,10 @@ static unsigned long mram_take_ptes(struct mram_take *take, pmd_t *pmdp,
 	for (; index < stop; index = mram_take_next(take, index + 1, stop)) {
 		pte = ptep_get(first + (index - base));
 		/* Which no entry is that is not present. */
-		if (!pte_access_permitted(pte, false) || pte_special(pte))
+		if (!pte_access_permitted(pte, take->pin) || pte_special(pte))
 			break;
 		page = pte_page(pte);
-		if (!mram_take_ref(page, 1))
+		if (!mram_take_ref(take, page, 1))
 			break;
 		mram_take_add(take, index, page, 1);
 	}
@@ -114,14 +157,14 @@ static unsigned long mram_take_huge(struct mram_take *take, pmd_t pmd,
 	unsigned long addr = take->addr + (index << PAGE_SHIFT), end;
 	struct page *head;
 
-	if (!pmd_access_permitted(pmd, false))
+	if (!pmd_access_permitted(pmd, take->pin))
 		return index;
 	/* Counted from page 0 of the chunk, like @index. */
 	head = pmd_page(pmd) + ((addr & ~PMD_MASK) >> PAGE_SHIFT) - index;
 	for (; index < stop; index = mram_take_next(take, end, stop)) {
 		end = take->need ?
 		      find_next_zero_bit(take->need, stop, index) : stop;
-		if (!mram_take_ref(head + index, end - index))
+		if (!mram_take_ref(take, head + index, end - index))
 			break;
 		mram_take_add(take, index, head + index, end - index);
 	}
@@ -166,9 +209,9 @@ static unsigned long mram_take_pmd(struct mram_take *take, unsigned long index,
 	return index;
 }
 
-static bool mram_may_take(struct vm_area_struct *vma)
+static bool mram_may_take(struct vm_area_struct *vma, bool pin)
 {
-	if (!(vma->vm_flags & VM_READ) ||
+	if (!(vma->vm_flags & (pin ? VM_WRITE : VM_READ)) ||
 	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP))
 		return false;
 	if (vma_is_anonymous(vma))
@@ -180,7 +223,9 @@ static bool mram_may_take(struct vm_area_struct *vma)
 }
 
 /**
- * mram_pages_take() - get pages for reading if they are mapped
+ * mram_pages_take() - get pages if they are mapped
+ * @pin: pin them to write to them, like pin_user_pages(FOLL_WRITE); else take
+ *       references to read them
  * @addr: page-aligned, in the current address space: where page 0 is
  * @need: bitmap of the pages to get, NULL for all
  * @index: the first one, which is needed
@@ -188,13 +233,15 @@ static bool mram_may_take(struct vm_area_struct *vma)
  * @runs: filled in, from that of page 0 on
  * @not_before: the address from which on it may be of use to ask again
  *
- * Waits for nothing.
+ * Waits for nothing. Nothing can be pinned before pin_user_pages() was called for
+ * this address space once: fork() looks for pins only then.
  *
  * Return: the first needed page that was not got, maybe @index, or @end.
  */
-unsigned long mram_pages_take(unsigned long addr, const unsigned long *need,
-			      unsigned long index, unsigned long end,
-			      struct mram_run *runs, unsigned long *not_before)
+unsigned long mram_pages_take(bool pin, unsigned long addr,
+			      const unsigned long *need, unsigned long index,
+			      unsigned long end, struct mram_run *runs,
+			      unsigned long *not_before)
 {
 	struct mram_take take = {
 		.mm = current->mm,
@@ -202,11 +249,14 @@ unsigned long mram_pages_take(unsigned long addr, const unsigned long *need,
 		.need = need,
 		.runs = runs,
 		.next = ULONG_MAX,
+		.pin = pin,
+		.node = NUMA_NO_NODE,
 	};
 	struct vm_area_struct *vma = NULL;
 	unsigned long at = addr + (index << PAGE_SHIFT), stop;
 
-	if (at < *not_before || !mmap_read_trylock(take.mm))
+	if (at < *not_before || (pin && !mram_mm_may_pin(take.mm)) ||
+	    !mmap_read_trylock(take.mm))
 		return index;
 	while (index < end) {
 		at = addr + (index << PAGE_SHIFT);
@@ -214,7 +264,7 @@ unsigned long mram_pages_take(unsigned long addr, const unsigned long *need,
 			vma = find_vma(take.mm, at);
 			if (!vma || vma->vm_start > at)
 				break;
-			if (!mram_may_take(vma)) {
+			if (!mram_may_take(vma, pin)) {
 				*not_before = vma->vm_end;
 				break;
 			}
@@ -227,5 +277,6 @@ unsigned long mram_pages_take(unsigned long addr, const unsigned long *need,
 		index = mram_take_next(&take, stop, end);
 	}
 	mmap_read_unlock(take.mm);
+	mram_take_count(&take);
 	return index;
 }

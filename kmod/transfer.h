@@ -134,6 +134,7 @@ struct mram_pass_args {
  * @look: in kernel pages, where a format page is several: which are zero
  * @doubt: see mram_look()
  * @not_taken: see mram_pages_take()
+ * @in_vain: see mram_load_take()
  * @free: slots not in use
  * @plug: what was submitted and the driver does not know yet
  * @ahead: I/Os for which the block layer was asked to make requests at once
@@ -180,6 +181,7 @@ struct mram_pass {
 	unsigned long *look;
 	struct mram_doubt doubt;
 	unsigned long not_taken;
+	unsigned int in_vain;
 
 	struct llist_node *free;
 	struct blk_plug plug;
