@@ -949,8 +949,8 @@ struct mram_restore_lazy;
  *                far as nobody has them yet; 0 for 64 KiB, 1 for none
  * @record: where to write which pages were touched first, for the next time;
  *          NULL for nowhere
- * @working_set: what @record wrote the last time: these pages are read first.
- *               NULL for none. A file that is missing, damaged or of another
+ * @working_set: what @record wrote the last time: these pages are brought first,
+ *               and of them first those that are zero. NULL for none. A file that is missing, damaged or of another
  *               image is ignored, with a @message.
  * @error: called for each read that fails, from a thread of the library. It may
  *         call mram_restore_lazy_pause(), _cancel() and _stats(), must not
@@ -1111,7 +1111,8 @@ void mram_restore_lazy_cancel(struct mram_restore_lazy *l);
  * @read: brought in from the image
  * @left: still to be brought in from it; pages that the image does not hold
  *        need nothing
- * @zero: pages that the image does not hold and that were touched
+ * @zero: pages that the image does not hold, and that were touched or named by
+ *        the working set
  * @discarded: given up before they were there: the guest discarded or unmapped
  *             them
  * @existed: found in memory although nobody had brought them in; left alone. An
@@ -1127,6 +1128,8 @@ void mram_restore_lazy_cancel(struct mram_restore_lazy *l);
  * @stream_calls: of these, to read and place pages that nobody had touched
  * @nsec: wall-clock time since the start, up to the end
  * @method: how pages are placed: "copy" and others; static
+ * @set_left: of @working_set, pages that are not there yet: who waits until
+ *            there are none has few faults
  *
  * Pages are of the system's page size here, whatever the image's and the
  * memory's are.
@@ -1152,6 +1155,7 @@ struct mram_restore_lazy_stats {
 	uint64_t stream_calls;
 	uint64_t nsec;
 	const char *method;
+	uint64_t set_left;
 };
 
 /** MRAM_LAZY_STATS_PAUSED - mram_restore_lazy_pause() was called */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Proves that a recorded working set saves the next restore most faults; that
+ * Proves that a recorded working set saves the next restore most faults, those
+ * on zero pages among them; that one can wait until all of it is there; that
  * its file is what user/lib/lazy_set.c says; and that a file which is damaged,
  * of another image or of bad will is not used, is told about, and changes
  * nothing of what is restored.
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -141,6 +143,63 @@ TEST_F(set, second_run_has_few_faults)
 	mram_image_close(img);
 	EXPECT_EQ(0, self->messages);
 	EXPECT_EQ(0, same_file_for_both(self, first.read));
+}
+
+/* Every fourth page is in the image; these are 64, one in four of them, too. */
+static void touch_some(struct __test_metadata *_metadata, const struct model *m,
+		       const unsigned char *p)
+{
+	size_t i, at;
+
+	for (i = 0; i < 64; i++) {
+		at = i * (PAGES / 64 + 1) * PAGE;
+		EXPECT_EQ(m->p[at], *(const volatile unsigned char *)(p + at));
+	}
+}
+
+/* No image holds them, and no read brings them, but they are waited for. */
+TEST_F(set, zero_pages_are_known)
+{
+	struct mram_restore_lazy_opts o =
+		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
+			  .fault_around = 1, .stream_threads = 1,
+			  .max_extent = 64 << 10, .message = message,
+			  .data = self, .record = self->path);
+	static const int kinds[] = { MEMORY_PRIVATE, MEMORY_MEMFD };
+	struct model m = model_make(PATTERN_SCATTERED, LENGTH);
+	struct mram_restore_lazy_stats st;
+	struct mram_restore_lazy *l;
+	struct mram_image *img;
+	struct memory mem;
+	size_t i;
+
+	for (i = 0; i < 2 * 2; i++) {
+		mem = guest_make(kinds[i / 2], LENGTH);
+		o.flags = i % 2 ? 0 : MRAM_LAZY_PAUSED;
+		o.record = i % 2 ? NULL : self->path;
+		o.working_set = i % 2 ? self->path : NULL;
+		l = started(&img, &m, mem.p, &o);
+		if (i % 2) {
+			/* They come before anything that has to be read. */
+			STATS_WHEN(st, l, st.read);
+			EXPECT_EQ(48, st.zero);
+			EXPECT_EQ(64, st.working_set);
+			STATS_WHEN(st, l, !st.set_left);
+			mram_restore_lazy_pause(l);
+		}
+		touch_some(_metadata, &m, mem.p);
+		STATS_WHEN(st, l, st.zero == 48);
+		EXPECT_EQ(i % 2 ? 0 : 64, st.faults);
+		EXPECT_LT(0, st.left);
+		ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+		EXPECT_EQ(48, stats_of(l).zero);
+		mram_restore_lazy_close(l);
+		mram_image_close(img);
+		EXPECT_EQ(-1, differing_page(&m, mem.p));
+		memory_free(&mem);
+	}
+	EXPECT_EQ(0, self->messages);
+	model_free(&m);
 }
 
 /* ------------------------------------------------------ files made by hand */
@@ -312,6 +371,33 @@ TEST_F(set, bad_ones_are_not_recorded)
 	seal(&f);
 	ASSERT_EQ(f.size, found.size);
 	EXPECT_EQ(0, memcmp(f.bytes, found.bytes, f.size));
+}
+
+/* However a page is dealt with, nobody waits for it any more. */
+TEST_F(set, what_is_left_of_it)
+{
+	struct file f = make_file(&self->m);
+	struct mram_restore_lazy_stats st;
+	struct mram_restore_lazy *l;
+	struct mram_image *img;
+
+	store(self->path, &f, f.size);
+	l = begin(self, &img, false, MRAM_LAZY_PAUSED);
+	EXPECT_EQ(21, stats_of(l).set_left);
+	ASSERT_EQ(0, madvise(self->mem.p + 98 * PAGE, 6 * PAGE,
+			     MADV_DONTNEED));
+	EXPECT_EQ(17, stats_of(l).set_left);
+	/* With all around it, from 0 to 15. */
+	EXPECT_EQ(0, touch(self->mem.p + 9 * PAGE));
+	STATS_WHEN(st, l, st.read >= 16);
+	STATS_WHEN(st, l, st.set_left <= 16);
+	EXPECT_EQ(16, st.set_left);
+	EXPECT_EQ(21, st.working_set);
+	ASSERT_OK(mram_restore_lazy_finish(l, &st, &error));
+	EXPECT_EQ(0, st.set_left);
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+	EXPECT_EQ(0, self->messages);
 }
 
 TEST_F_TIMEOUT(set, damaged, 180)

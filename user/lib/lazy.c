@@ -201,6 +201,7 @@ void mram_restore_lazy_stats(struct mram_restore_lazy *l,
 	st.bytes = lazy_get(&n->bytes);
 	st.calls = lazy_get(&n->calls);
 	st.stream_calls = lazy_get(&n->stream_calls);
+	st.set_left = lazy_get(&n->set_left);
 	st.method = "copy";
 	if (!l->io->direct && st.ios)
 		st.flags |= MRAM_STATS_BUFFERED;

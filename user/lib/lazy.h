@@ -137,6 +137,7 @@ struct lazy_counts {
 	uint64_t bytes;
 	uint64_t calls;
 	uint64_t stream_calls;
+	uint64_t set_left;
 };
 
 /* A run of pages that were touched, in bytes. */
@@ -161,6 +162,14 @@ struct lazy_record {
 
 struct lazy_worker;
 
+/* Streaming goes through the image so often, and takes of it: */
+enum lazy_phase {
+	LAZY_SET_ZERO,	/* what the working set names and the image has not */
+	LAZY_SET,	/* what it names, and what is read along with that */
+	LAZY_REST,	/* all else that the image has */
+	LAZY_NO_PHASE,	/* nothing: that is over */
+};
+
 /**
  * struct mram_restore_lazy - a restore
  * @img: the caller's
@@ -178,7 +187,7 @@ struct lazy_worker;
  * @gone: the process whose memory it is has ended
  * @lost: the first page that will never be right
  * @paused, @canceled, @stopping: what was asked for
- * @next_phase: 0: what the working set names, 1: the rest, 2: nothing left
+ * @next_phase: enum lazy_phase
  * @next_block, @next_unit: where streaming goes on
  * @pending: fault threads at work, atomic; streamers wait until there are none
  * @waiting: streamers that wait for that, atomic
@@ -273,6 +282,7 @@ struct lazy_worker {
 /**
  * struct lazy_chunk - units that are read at once
  * @end: behind the last one
+ * @zero: the image does not hold them
  * @base: word of the block's bitmaps that @own begins with
  * @own: of these units, those that were claimed by us
  */
@@ -280,6 +290,7 @@ struct lazy_chunk {
 	struct lazy_block *b;
 	uint64_t first;
 	uint64_t end;
+	bool zero;
 	uint64_t base;
 	uint64_t *own;
 };
@@ -406,14 +417,13 @@ bool lazy_forbid(struct mram_restore_lazy *l);
 
 /**
  * lazy_claim - take units that nobody has
- * @c: block, first, end and own are set; own is filled in, first and end are
- *     drawn close around it
- * @present: those that the image holds; otherwise those that it does not
+ * @c: block, first, end, zero and own are set; own is filled in, first and end
+ *     are drawn close around it
  * @mine: a unit that is ours already, or LAZY_NO_UNIT
  *
  * Return: how many are ours.
  */
-uint64_t lazy_claim(struct lazy_chunk *c, bool present, uint64_t mine);
+uint64_t lazy_claim(struct lazy_chunk *c, uint64_t mine);
 
 /** lazy_own - is a unit of the chunk ours? */
 static inline bool lazy_own(const struct lazy_chunk *c, uint64_t unit)
@@ -506,6 +516,10 @@ int lazy_record_write(struct mram_restore_lazy *l, struct mram_error *err);
 
 /** lazy_set_read - take in the working set, or tell why not */
 void lazy_set_read(struct mram_restore_lazy *l);
+
+/** lazy_set_placed - units that it may name need nothing any more */
+void lazy_set_placed(struct mram_restore_lazy *l, const struct lazy_block *b,
+		     uint64_t first, uint64_t end);
 
 /* ------------------------------------------------------------ lazy_run.c */
 

@@ -16,7 +16,7 @@ static void trim(struct lazy_chunk *c)
 		c->end--;
 }
 
-uint64_t lazy_claim(struct lazy_chunk *c, bool present, uint64_t mine)
+uint64_t lazy_claim(struct lazy_chunk *c, uint64_t mine)
 {
 	uint64_t nr = 0, w, want, old, *own;
 
@@ -24,7 +24,7 @@ uint64_t lazy_claim(struct lazy_chunk *c, bool present, uint64_t mine)
 	for (w = c->base; w * BITS_PER_WORD < c->end; w++) {
 		own = &c->own[w - c->base];
 		want = bitmap_mask(w, c->first, c->end);
-		want &= present ? c->b->present[w] : ~c->b->present[w];
+		want &= c->zero ? ~c->b->present[w] : c->b->present[w];
 		want &= ~bitmap_read(&c->b->claimed[w]);
 		old = want ? __atomic_fetch_or(&c->b->claimed[w], want,
 					       __ATOMIC_SEQ_CST) : 0;

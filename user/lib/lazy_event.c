@@ -26,6 +26,8 @@ void lazy_discard(struct mram_restore_lazy *l, struct lazy_block *b,
 		for (unit = 0; unit < BITS_PER_WORD; unit = next) {
 			unit = bitmap_next(&mask, unit, BITS_PER_WORD, 1);
 			next = bitmap_next(&mask, unit, BITS_PER_WORD, 0);
+			lazy_set_placed(l, b, w * BITS_PER_WORD + unit,
+					w * BITS_PER_WORD + next);
 			pages += lazy_block_count(l, b,
 						  w * BITS_PER_WORD + unit,
 						  w * BITS_PER_WORD + next,
@@ -46,6 +48,7 @@ void lazy_keep(struct mram_restore_lazy *l, struct lazy_block *b,
 	if (__atomic_fetch_or(&b->placed[unit / BITS_PER_WORD], bit,
 			      __ATOMIC_SEQ_CST) & bit)
 		return;
+	lazy_set_placed(l, b, unit, unit + 1);
 	set = lazy_block_count(l, b, unit, unit + 1, NULL);
 	lazy_add(&l->counts.existed, set);
 	if (!(l->opts.flags & MRAM_LAZY_TAKE_OVER)) {

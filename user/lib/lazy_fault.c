@@ -25,9 +25,8 @@ struct fault {
 
 /* ---------------------------------------------------------------- a fault */
 
-/* Its neighbours that nobody has yet, inside the window around it. */
-static void widen(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit,
-		  bool present)
+/* Its neighbours of the same kind that nobody has yet, in the window around it. */
+static void widen(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit)
 {
 	const struct lazy_block *b = c->b;
 	uint64_t most = w->l->opts.fault_around >> b->unit_shift, start, end;
@@ -39,10 +38,10 @@ static void widen(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit,
 	start = unit - unit % most;
 	end = b->units - start > most ? start + most : b->units;
 	while (c->first > start && !bitmap_test(b->claimed, c->first - 1) &&
-	       bitmap_test(b->present, c->first - 1) == present)
+	       bitmap_test(b->present, c->first - 1) != c->zero)
 		c->first--;
 	while (c->end < end && !bitmap_test(b->claimed, c->end) &&
-	       bitmap_test(b->present, c->end) == present)
+	       bitmap_test(b->present, c->end) != c->zero)
 		c->end++;
 }
 
@@ -145,12 +144,11 @@ static void fill_singly(struct lazy_worker *w, const struct lazy_chunk *all,
 		lazy_fail(w->l, &first);
 }
 
-static void fill(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit,
-		 bool present)
+static void fill(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit)
 {
 	int ret;
 
-	if (!present) {
+	if (c->zero) {
 		ret = lazy_place(w, c, LAZY_ZERO);
 	} else {
 		if (lazy_read(w, c)) {
@@ -184,7 +182,6 @@ static void serve(struct lazy_worker *w, const struct fault *f)
 	struct mram_restore_lazy *l = w->l;
 	struct lazy_chunk c = { .b = f->b, .own = w->own };
 	struct lazy_block *b = f->b;
-	bool present = bitmap_test(b->present, f->unit);
 
 	lazy_add(&l->counts.faults, 1);
 	if (w->changing) {
@@ -193,25 +190,25 @@ static void serve(struct lazy_worker *w, const struct fault *f)
 	}
 	c.first = f->unit;
 	c.end = f->unit + 1;
+	c.zero = !bitmap_test(b->present, f->unit);
 	if (bitmap_test(b->placed, f->unit)) {
 		refill(w, &c);
 		return;
 	}
 	/* The one that has it wakes who waits for it. */
-	if (!lazy_claim(&c, present, LAZY_NO_UNIT)) {
+	if (!lazy_claim(&c, LAZY_NO_UNIT)) {
 		lazy_add(&l->counts.waited, 1);
 		lazy_record_touch(l, b, f->unit, f->unit + 1);
 		return;
 	}
-	if (present && __atomic_load_n(&l->canceled, __ATOMIC_RELAXED)) {
+	if (!c.zero && __atomic_load_n(&l->canceled, __ATOMIC_RELAXED)) {
 		lose(w, &c, NULL);
 		return;
 	}
-	widen(w, &c, f->unit, present);
-	lazy_claim(&c, present, f->unit);
-	if (present)
-		lazy_record_touch(l, b, c.first, c.end);
-	fill(w, &c, f->unit, present);
+	widen(w, &c, f->unit);
+	lazy_claim(&c, f->unit);
+	lazy_record_touch(l, b, c.first, c.end);
+	fill(w, &c, f->unit);
 }
 
 /* A page that is in the file but not in the page tables. */

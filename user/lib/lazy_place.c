@@ -45,6 +45,7 @@ static void placed(struct lazy_worker *w, struct lazy_block *b, uint64_t first,
 		if (!w->stream)
 			lazy_add(&n->fault_pages, set);
 	}
+	lazy_set_placed(w->l, b, first, end);
 	lazy_dealt_with(w->l, set);
 }
 

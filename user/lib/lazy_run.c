@@ -83,7 +83,7 @@ struct timespec lazy_until(int msec)
 void lazy_rewind(struct mram_restore_lazy *l)
 {
 	pthread_mutex_lock(&l->lock);
-	l->next_phase = 0;
+	l->next_phase = LAZY_SET_ZERO;
 	l->next_block = 0;
 	l->next_unit = 0;
 	pthread_cond_broadcast(&l->go);

@@ -27,9 +27,11 @@
  * and at last a u64, the checksum of everything before. Checksums are FNV-1a of
  * 64 bits. Runs are whole pages of the system that wrote them.
  *
- * A page is named at most once. What is named is only read earlier, so nothing
- * can go wrong with a file that is out of date, or of bad will; all the same it
- * must be of this very image.
+ * A page is named at most once, also one that the image does not hold: that is
+ * zero, but to find that out costs who touches it as much. What is named is only
+ * brought earlier, or made at all where nobody touches it, so memory for zero
+ * pages is all that a file which is out of date, or of bad will, can cost; all
+ * the same it must be of this very image.
  */
 #include <endian.h>
 #include <errno.h>
@@ -376,22 +378,24 @@ static const char *take_file(struct mram_restore_lazy *l,
 	return why;
 }
 
-/* Present pages that it names. */
-static uint64_t count(const struct mram_restore_lazy *l)
+/* Pages that it names, in units. */
+static uint64_t count(const struct mram_restore_lazy *l,
+		      const struct lazy_block *b, uint64_t first, uint64_t end)
 {
-	uint64_t nr = 0, w, bits;
-	size_t i;
+	if (!b->wanted)
+		return 0;
+	return bitmap_count(b->wanted, first, end)
+	       << (b->unit_shift - l->page_shift);
+}
 
-	for (i = 0; i < l->nr_blocks; i++) {
-		const struct lazy_block *b = &l->blocks[i];
+void lazy_set_placed(struct mram_restore_lazy *l, const struct lazy_block *b,
+		     uint64_t first, uint64_t end)
+{
+	uint64_t pages = count(l, b, first, end);
 
-		for (w = 0; b->wanted && w < bitmap_words(b->units); w++) {
-			bits = b->wanted[w] & b->present[w];
-			nr += (uint64_t)__builtin_popcountll(bits)
-			      << (b->unit_shift - l->page_shift);
-		}
-	}
-	return nr;
+	if (pages)
+		__atomic_fetch_sub(&l->counts.set_left, pages,
+				   __ATOMIC_RELAXED);
 }
 
 void lazy_set_read(struct mram_restore_lazy *l)
@@ -407,7 +411,10 @@ void lazy_set_read(struct mram_restore_lazy *l)
 		why = take_file(l, file, size);
 	free(file);
 	if (!why) {
-		l->named = count(l);
+		for (i = 0; i < l->nr_blocks; i++)
+			l->named += count(l, &l->blocks[i], 0,
+					  l->blocks[i].units);
+		l->counts.set_left = l->named;
 		l->has_set = true;
 		return;
 	}

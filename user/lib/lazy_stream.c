@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The threads that read what nobody has touched: first what the working set
+ * The threads that bring what nobody has touched: first what the working set
  * names, then everything else, in the image's order and in large reads.
  */
 #include <errno.h>
@@ -28,20 +28,23 @@ void lazy_yield(struct mram_restore_lazy *l)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* Units of a word that are to be read and that nobody has. */
-static uint64_t open_word(const struct lazy_block *b, uint64_t word,
+/* Units of a word that are to be brought and that nobody has. */
+static uint64_t open_word(const struct lazy_chunk *c, uint64_t word,
 			  const uint64_t *among)
 {
-	return b->present[word] & among[word] & ~bitmap_read(&b->claimed[word]);
+	uint64_t held = c->b->present[word];
+
+	return (c->zero ? ~held : held) & among[word] &
+	       ~bitmap_read(&c->b->claimed[word]);
 }
 
-static uint64_t next_open(const struct lazy_block *b, const uint64_t *among,
+static uint64_t next_open(const struct lazy_chunk *c, const uint64_t *among,
 			  uint64_t unit, uint64_t end)
 {
 	uint64_t w, open;
 
 	for (w = unit / BITS_PER_WORD; w * BITS_PER_WORD < end; w++) {
-		open = open_word(b, w, among) & bitmap_mask(w, unit, end);
+		open = open_word(c, w, among) & bitmap_mask(w, unit, end);
 		if (open)
 			return w * BITS_PER_WORD +
 			       (uint64_t)__builtin_ctzll(open);
@@ -51,21 +54,23 @@ static uint64_t next_open(const struct lazy_block *b, const uint64_t *among,
 
 /*
  * From @c->first on: as long as a read may be, and as long as no gap is too
- * wide. Pages between those that the working set names are taken along.
+ * wide. Pages between those that the working set names are taken along, but for
+ * zero pages, which may have to be made and that nobody asked for.
  */
 static void find_end(struct mram_restore_lazy *l, struct lazy_chunk *c,
 		     const uint64_t *among)
 {
 	const struct lazy_block *b = c->b;
 	uint64_t most = l->opts.max_extent >> b->unit_shift;
-	uint64_t bridge = LAZY_BRIDGE >> b->unit_shift, limit, next;
+	uint64_t bridge = c->zero ? 0 : LAZY_BRIDGE >> b->unit_shift;
+	uint64_t limit, next;
 
 	if (!most)
 		most = 1;
 	limit = b->units - c->first > most ? c->first + most : b->units;
 	c->end = c->first + 1;
 	while (c->end < limit) {
-		next = next_open(b, among, c->end, limit);
+		next = next_open(c, among, c->end, limit);
 		if (next == limit || next - c->end > bridge)
 			break;
 		c->end = next + 1;
@@ -75,17 +80,19 @@ static void find_end(struct mram_restore_lazy *l, struct lazy_chunk *c,
 /* With @lock held. Return false when there is nothing left. */
 static bool next_chunk(struct mram_restore_lazy *l, struct lazy_chunk *c)
 {
-	for (; l->next_phase < 2; l->next_phase++, l->next_block = 0) {
+	for (; l->next_phase < LAZY_NO_PHASE;
+	     l->next_phase++, l->next_block = 0) {
+		c->zero = l->next_phase == LAZY_SET_ZERO;
 		for (; l->next_block < l->nr_blocks;
 		     l->next_block++, l->next_unit = 0) {
 			struct lazy_block *b = &l->blocks[l->next_block];
-			const uint64_t *among = l->next_phase ? b->present :
-								b->wanted;
+			const uint64_t *among = l->next_phase == LAZY_REST ?
+						b->present : b->wanted;
 
 			if (!among)
 				continue;
 			c->b = b;
-			c->first = next_open(b, among, l->next_unit, b->units);
+			c->first = next_open(c, among, l->next_unit, b->units);
 			if (c->first == b->units)
 				continue;
 			find_end(l, c, among);
@@ -99,7 +106,7 @@ static bool next_chunk(struct mram_restore_lazy *l, struct lazy_chunk *c)
 static bool may_stream(const struct mram_restore_lazy *l)
 {
 	return !l->paused && !l->canceled && !l->error.code && !l->gone &&
-	       l->next_phase < 2;
+	       l->next_phase < LAZY_NO_PHASE;
 }
 
 void *lazy_stream_thread(void *worker)
@@ -117,14 +124,13 @@ void *lazy_stream_thread(void *worker)
 			pthread_cond_wait(&l->go, &l->lock);
 		if (l->stopping)
 			break;
-		have = next_chunk(l, &c) &&
-		       lazy_claim(&c, true, LAZY_NO_UNIT);
+		have = next_chunk(l, &c) && lazy_claim(&c, LAZY_NO_UNIT);
 		pthread_mutex_unlock(&l->lock);
 		if (!have)
 			continue;
-		ret = lazy_read(w, &c);
+		ret = c.zero ? 0 : lazy_read(w, &c);
 		if (!ret)
-			ret = lazy_place(w, &c, LAZY_COPY);
+			ret = lazy_place(w, &c, c.zero ? LAZY_ZERO : LAZY_COPY);
 		if (!ret)
 			continue;
 		/* Who waits for them is served by itself, as far as possible. */

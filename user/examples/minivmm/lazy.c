@@ -128,9 +128,9 @@ static void await_set(struct lazy *l)
 	struct mram_restore_lazy_stats s = { .size = sizeof(s) };
 	const struct timespec moment = { .tv_nsec = 200000 };
 
-	/* Its pages are those that are read first, unless reading fails */
+	/* All that it names comes first, unless reading fails */
 	while (mram_restore_lazy_stats(l->restore, &s),
-	       s.read < s.working_set &&
+	       s.set_left &&
 	       mram_restore_lazy_wait(l->restore, 0, NULL) == -ETIMEDOUT)
 		nanosleep(&moment, NULL);
 }
