@@ -145,14 +145,17 @@ TEST_F(set, second_run_has_few_faults)
 	EXPECT_EQ(0, same_file_for_both(self, first.read));
 }
 
-/* Every fourth page is in the image; these are 64, one in four of them, too. */
+/*
+ * Every fourth page is in the image; these are 64, one in four of them, too. They
+ * are pairs, and nobody asks for what lies between the two.
+ */
 static void touch_some(struct __test_metadata *_metadata, const struct model *m,
 		       const unsigned char *p)
 {
 	size_t i, at;
 
 	for (i = 0; i < 64; i++) {
-		at = i * (PAGES / 64 + 1) * PAGE;
+		at = (i / 2 * (PAGES / 32 + 1) + i % 2 * 2) * PAGE;
 		EXPECT_EQ(m->p[at], *(const volatile unsigned char *)(p + at));
 	}
 }
@@ -386,7 +389,8 @@ TEST_F(set, what_is_left_of_it)
 	EXPECT_EQ(21, stats_of(l).set_left);
 	ASSERT_EQ(0, madvise(self->mem.p + 98 * PAGE, 6 * PAGE,
 			     MADV_DONTNEED));
-	EXPECT_EQ(17, stats_of(l).set_left);
+	STATS_WHEN(st, l, st.set_left <= 17);
+	EXPECT_EQ(17, st.set_left);
 	/* With all around it, from 0 to 15. */
 	EXPECT_EQ(0, touch(self->mem.p + 9 * PAGE));
 	STATS_WHEN(st, l, st.read >= 16);
