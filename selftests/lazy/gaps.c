@@ -2,8 +2,10 @@
 /*
  * Proves that of memory which the image does not hold only so much is taken out
  * of the userfaultfd as is worth it: the largest ranges, and no more than 8,
- * however many there are; and that all of it is zero.
+ * however many there are; that the start does not wait for that, and whoever
+ * touches that memory meanwhile does not notice; and that all of it is zero.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +93,11 @@ TEST_F_TIMEOUT(gaps, the_largest_are_left_out, 180)
 	int i;
 
 	l = started(&img, &self->m, p, &o);
+	/* Whoever were to do it now would have by then. */
+	usleep(20000);
+	EXPECT_EQ(1, mappings(p, LENGTH));
+	mram_restore_lazy_resume(l);
+	STATS_WHEN(st, l, !st.left);
 	/* Each with one that is registered before it, and one at the end. */
 	EXPECT_LE(2 * MOST, mappings(p, LENGTH));
 	EXPECT_GE(2 * MOST + 1, mappings(p, LENGTH));
@@ -104,12 +111,147 @@ TEST_F_TIMEOUT(gaps, the_largest_are_left_out, 180)
 			EXPECT_EQ(0, p[gap_at(i) + 3 * MIB]);
 	STATS_WHEN(st, l, st.faults >= SMALL + LARGE - MOST);
 	EXPECT_EQ(SMALL + LARGE - MOST, st.faults);
-	EXPECT_EQ(0, st.read);
+	EXPECT_EQ(0, st.fault_pages);
 	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
 	EXPECT_EQ(SMALL + LARGE, stats_of(l).read);
 	mram_restore_lazy_close(l);
 	mram_image_close(img);
 	EXPECT_EQ(-1, differing_page(&self->m, p));
+}
+
+static void message(void *data, const char *text)
+{
+	(void)text;
+	__atomic_fetch_add((int *)data, 1, __ATOMIC_RELAXED);
+}
+
+static void failed(void *data, const struct mram_error *err)
+{
+	message(data, err->message);
+}
+
+static void interrupt(int signal)
+{
+	(void)signal;
+}
+
+/*
+ * Threads wait in all of it, find it zero, and never hear of what happens; nor
+ * does it matter if they are called away from their wait.
+ */
+TEST_F_TIMEOUT(gaps, while_they_are_touched, 180)
+{
+	unsigned char *p = self->p + (-(uintptr_t)self->p & (2 * MIB - 1));
+	int told = 0, round, i;
+	struct mram_restore_lazy_opts o =
+		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
+			  .fault_around = 1, .error = failed,
+			  .message = message, .data = &told);
+	struct mram_restore_lazy_stats st;
+	struct mram_restore_lazy *l;
+	struct sigaction action = { .sa_handler = interrupt };
+	struct toucher t[4];
+	struct mram_image *img;
+	pthread_t id[4];
+
+	sigaction(SIGUSR1, &action, NULL);
+	madvise(p, LENGTH, MADV_NOHUGEPAGE);
+	for (round = 0; round < 5; round++) {
+		l = started(&img, &self->m, p, &o);
+		for (i = 0; i < 4; i++) {
+			t[i] = (struct toucher){
+				.m = &self->m, .p = p, .count = 3000,
+				.seed = random_below(1 << 30),
+			};
+			ASSERT_EQ(0, pthread_create(&id[i], NULL, toucher_run,
+						    &t[i]));
+		}
+		STATS_WHEN(st, l, st.faults >= 100);
+		mram_restore_lazy_resume(l);
+		for (i = 0; i < 4000; i++)
+			pthread_kill(id[i % 4], SIGUSR1);
+		for (i = 0; i < 4; i++) {
+			ASSERT_EQ(0, pthread_join(id[i], NULL));
+			EXPECT_EQ(0, t[i].wrong);
+		}
+		ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+		EXPECT_EQ(SMALL + LARGE, stats_of(l).read);
+		mram_restore_lazy_close(l);
+		mram_image_close(img);
+	}
+	EXPECT_EQ(0, told);
+}
+
+/* They are where the machine has moved them to, if all of one is there. */
+TEST_F_TIMEOUT(gaps, that_were_moved, 180)
+{
+	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
+						    .flags = MRAM_LAZY_PAUSED);
+	unsigned char *p = self->p + (-(uintptr_t)self->p & (2 * MIB - 1));
+	/* Into the first large one. */
+	size_t at = gap_at(9) + LARGE_GAP / 2;
+	struct mram_restore_lazy_stats st;
+	struct mram_restore_lazy *l;
+	struct mram_image *img;
+	unsigned char *q;
+
+	ASSERT_EQ(LARGE_GAP, gap_size(9));
+	q = mmap(NULL, LENGTH, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, q);
+	l = started(&img, &self->m, p, &o);
+	ASSERT_EQ(q, mremap(p, at, at, MREMAP_MAYMOVE | MREMAP_FIXED, q));
+	mram_restore_lazy_resume(l);
+	STATS_WHEN(st, l, !st.left);
+	EXPECT_EQ(SMALL + LARGE, st.read);
+	/* Of 8 one is here, and one is cut in two, which is left as it is. */
+	EXPECT_EQ(3, mappings(q, at));
+	EXPECT_LE(2 * (MOST - 2), mappings(p + at, LENGTH - at));
+	EXPECT_GE(2 * (MOST - 2) + 1, mappings(p + at, LENGTH - at));
+	EXPECT_EQ(0, q[at - PAGE]);
+	EXPECT_EQ(0, p[at]);
+	STATS_WHEN(st, l, st.faults >= 2);
+	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+	EXPECT_EQ(0, memcmp(q, self->m.p, at));
+	EXPECT_EQ(0, memcmp(p + at, self->m.p + at, LENGTH - at));
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+	munmap(q, LENGTH);
+}
+
+/* What is named there needs nobody to bring it, nor to wait for it. */
+TEST_F_TIMEOUT(gaps, in_a_working_set, 180)
+{
+	unsigned char *p = self->p + (-(uintptr_t)self->p & (2 * MIB - 1));
+	char *path = image_path();
+	int told = 0, round;
+	struct mram_restore_lazy_opts o =
+		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
+			  .fault_around = 1, .stream_threads = 1,
+			  .record = path, .error = failed,
+			  .message = message, .data = &told);
+	struct mram_restore_lazy_stats st = { .size = sizeof(st) };
+	struct mram_restore_lazy *l;
+	struct mram_image *img;
+
+	for (round = 0; round < 2; round++) {
+		l = started(&img, &self->m, p, &o);
+		if (!round) {
+			EXPECT_EQ(0, p[gap_at(9) + LARGE_GAP / 2]);
+		} else {
+			STATS_WHEN(st, l, !st.set_left || told);
+			EXPECT_EQ(1, st.working_set);
+		}
+		ASSERT_OK(mram_restore_lazy_finish(l, &st, &error));
+		EXPECT_EQ(!round, st.faults);
+		mram_restore_lazy_close(l);
+		mram_image_close(img);
+		o.flags = 0;
+		o.record = NULL;
+		o.working_set = path;
+	}
+	EXPECT_EQ(0, told);
+	image_remove(path);
 }
 
 TEST_HARNESS_MAIN

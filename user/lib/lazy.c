@@ -137,8 +137,7 @@ int mram_restore_lazy_start(struct mram_restore_lazy *l, struct mram_error *err)
 			const struct lazy_block *b = &l->blocks[i];
 
 			l->pages += b->length >> l->page_shift;
-			l->counts.left += lazy_block_count(l, b, 0, b->units,
-							   NULL);
+			l->counts.left += b->pages;
 		}
 		lazy_set_read(l);
 		ret = lazy_run(l, err);

@@ -41,9 +41,9 @@
 #define LAZY_PIECE	(256u << 10)
 
 /*
- * Absent memory from here on is not registered at all: it costs nothing, never
- * faults, and may have huge pages. Only so many ranges in all blocks, and one
- * more in each.
+ * Absent memory from here on is let go of as soon as there is time: it costs
+ * nothing, faults no more, and may have huge pages. Only so many ranges in all
+ * blocks, and one more in each.
  */
 #define LAZY_GAP	(2ull << 20)
 #define LAZY_MAX_PARTS	7
@@ -87,10 +87,12 @@ struct lazy_segment {
  * @huge: on hugetlbfs
  * @unit_shift: log2 of the unit
  * @units: in the block
+ * @pages: that the image holds, of the system's size
  * @page_shift: log2 of the image's page
  * @pages_offset: of the image
  * @bitmap: the image's
- * @present: by units; owned if it is not @bitmap
+ * @present: by units; owned if it is not @bitmap. As the next four, memory of
+ *           its own, which costs nothing before it is written to.
  * @claimed: by units, atomic
  * @placed: by units, atomic: see above
  * @wanted: by units, what the working set names; or NULL
@@ -98,6 +100,7 @@ struct lazy_segment {
  * @segment: @nr_segments of them, in the order of their units, under @place:
  *           what is registered with the userfaultfd, and nothing else
  * @registered: whether anything ever was
+ * @left_out: @nr_left_out ranges that are not any more, under @place
  */
 struct lazy_block {
 	int index;
@@ -109,6 +112,7 @@ struct lazy_block {
 	bool huge;
 	unsigned int unit_shift;
 	uint64_t units;
+	uint64_t pages;
 	unsigned int page_shift;
 	uint64_t pages_offset;
 	const uint64_t *bitmap;
@@ -120,6 +124,8 @@ struct lazy_block {
 	struct lazy_segment *segment;
 	size_t nr_segments;
 	bool registered;
+	struct lazy_segment left_out[LAZY_MAX_PARTS + 1];
+	size_t nr_left_out;
 };
 
 /* What is counted, in pages of the system's size; atomic, relaxed. */
@@ -189,6 +195,7 @@ enum lazy_phase {
  * @paused, @canceled, @stopping: what was asked for
  * @next_phase: enum lazy_phase
  * @next_block, @next_unit: where streaming goes on
+ * @left_out: somebody has gone to lazy_leave_out()
  * @pending: fault threads at work, atomic; streamers wait until there are none
  * @waiting: streamers that wait for that, atomic
  * @hurry: do not wait for events any more, atomic
@@ -224,6 +231,7 @@ struct mram_restore_lazy {
 	int next_phase;
 	size_t next_block;
 	uint64_t next_unit;
+	bool left_out;
 
 	uint32_t pending;
 	uint32_t waiting;
@@ -258,6 +266,7 @@ struct lazy_late {
  * @epoll: of lazy_watch(), in such a thread, or -1
  * @changing: an event is due: nothing can be placed before it was read
  * @unknown: where somebody touched memory that is not known, or 0
+ * @stale: how often that was what is left out now
  * @note: to be told when @place is not held any more, or NULL
  * @err: its own
  */
@@ -275,6 +284,7 @@ struct lazy_worker {
 	int epoll;
 	bool changing;
 	uint64_t unknown;
+	unsigned int stale;
 	const char *note;
 	struct mram_error err;
 };
@@ -347,6 +357,10 @@ bool lazy_uffd_can_poison(const struct lazy_fd *f);
 
 /* ----------------------------------------------------------- lazy_block.c */
 
+/** lazy_bitmap - of zeros; NULL if there is no memory */
+uint64_t *lazy_bitmap(uint64_t bits);
+void lazy_bitmap_free(uint64_t *bitmap, uint64_t bits);
+
 /** lazy_block_free - what a block owns */
 void lazy_block_free(struct lazy_block *b);
 
@@ -377,11 +391,11 @@ struct lazy_block *lazy_block_find(struct mram_restore_lazy *l,
 bool lazy_block_make_room(struct lazy_block *b, size_t more);
 
 /**
- * lazy_block_cut_tail - units from @first to @end are in no segment any more
+ * lazy_block_cut - units from @first to @end are in no segment any more
  *
- * They are in the last one; there is room for one more.
+ * They are all in one; there is room for one more.
  */
-void lazy_block_cut_tail(struct lazy_block *b, uint64_t first, uint64_t end);
+void lazy_block_cut(struct lazy_block *b, uint64_t first, uint64_t end);
 
 /** lazy_block_sort - put the segments in order, drop empty ones */
 void lazy_block_sort(struct lazy_block *b);
@@ -412,6 +426,15 @@ void lazy_unmap(struct mram_restore_lazy *l, bool only_own);
  * Return: false if that is not possible everywhere.
  */
 bool lazy_forbid(struct mram_restore_lazy *l);
+
+/* ------------------------------------------------------------- lazy_gap.c */
+
+/** lazy_leave_out - take the largest gaps out of the userfaultfds */
+void lazy_leave_out(struct mram_restore_lazy *l);
+
+/** lazy_is_left_out - is that where an address is? With @place held. */
+bool lazy_is_left_out(const struct mram_restore_lazy *l,
+		      const struct lazy_fd *f, uint64_t addr);
 
 /* ----------------------------------------------------------- lazy_claim.c */
 

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bitmap.h"
@@ -15,14 +16,30 @@
 #include "lazy.h"
 #include "opts.h"
 
+/* From malloc() they might have to be cleared, which a start would wait for. */
+uint64_t *lazy_bitmap(uint64_t bits)
+{
+	void *p = mmap(NULL, bitmap_words(bits) * sizeof(uint64_t),
+		       PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		       0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void lazy_bitmap_free(uint64_t *bitmap, uint64_t bits)
+{
+	if (bitmap)
+		munmap(bitmap, bitmap_words(bits) * sizeof(uint64_t));
+}
+
 void lazy_block_free(struct lazy_block *b)
 {
 	if (b->present != b->bitmap)
-		free(b->present);
-	free(b->claimed);
-	free(b->placed);
-	free(b->wanted);
-	free(b->touched);
+		lazy_bitmap_free(b->present, b->units);
+	lazy_bitmap_free(b->claimed, b->units);
+	lazy_bitmap_free(b->placed, b->units);
+	lazy_bitmap_free(b->wanted, b->units);
+	lazy_bitmap_free(b->touched, b->units);
 	free(b->segment);
 	free(b->name);
 }
@@ -150,6 +167,7 @@ static int append_block(struct mram_restore_lazy *l, int index,
 		.addr = addr,
 		.length = length,
 		.unit_shift = unit_shift,
+		.pages = i.set_pages * (i.page_size >> l->page_shift),
 		.page_shift = (unsigned int)__builtin_ctzll(i.page_size),
 		.pages_offset = i.pages_offset,
 		.bitmap = bitmap,
@@ -227,17 +245,12 @@ int mram_restore_lazy_add_uffd(struct mram_restore_lazy *l, int index,
 
 /* ---------------------------------------------------------------- bitmaps */
 
-static uint64_t *new_bitmap(uint64_t bits)
-{
-	return calloc((size_t)bitmap_words(bits), sizeof(uint64_t));
-}
-
 /* From the image's pages to units, larger or smaller ones. */
 static int make_present(struct lazy_block *b)
 {
 	uint64_t pages = b->length >> b->page_shift, first, end;
 
-	b->present = new_bitmap(b->units);
+	b->present = lazy_bitmap(b->units);
 	if (!b->present)
 		return -ENOMEM;
 	for (first = 0; (first = bitmap_next(b->bitmap, first, pages, 1)) < pages;
@@ -271,10 +284,10 @@ int lazy_block_prepare(struct mram_restore_lazy *l, struct lazy_block *b,
 		b->present = (uint64_t *)b->bitmap;
 	else
 		ret = make_present(b);
-	b->claimed = new_bitmap(b->units);
-	b->placed = new_bitmap(b->units);
+	b->claimed = lazy_bitmap(b->units);
+	b->placed = lazy_bitmap(b->units);
 	if (l->record.path)
-		b->touched = new_bitmap(b->units);
+		b->touched = lazy_bitmap(b->units);
 	b->segment = malloc(sizeof(*b->segment));
 	if (ret || !b->claimed || !b->placed || !b->segment ||
 	    (l->record.path && !b->touched))
@@ -317,19 +330,6 @@ bool lazy_block_make_room(struct lazy_block *b, size_t more)
 	return grown;
 }
 
-void lazy_block_cut_tail(struct lazy_block *b, uint64_t first, uint64_t end)
-{
-	struct lazy_segment *last = &b->segment[b->nr_segments - 1];
-
-	last[1] = (struct lazy_segment){
-		.addr = last->addr + ((end - last->first) << b->unit_shift),
-		.first = end,
-		.units = last->first + last->units - end,
-	};
-	last->units = first - last->first;
-	b->nr_segments++;
-}
-
 static int compare(const void *a, const void *b)
 {
 	const struct lazy_segment *x = a, *y = b;
@@ -361,6 +361,19 @@ static size_t segment_of(const struct lazy_block *b, uint64_t unit)
 			low = mid + 1;
 	}
 	return low;
+}
+
+void lazy_block_cut(struct lazy_block *b, uint64_t first, uint64_t end)
+{
+	struct lazy_segment *s = &b->segment[segment_of(b, first)];
+
+	b->segment[b->nr_segments++] = (struct lazy_segment){
+		.addr = s->addr + ((end - s->first) << b->unit_shift),
+		.first = end,
+		.units = s->first + s->units - end,
+	};
+	s->units = first - s->first;
+	lazy_block_sort(b);
 }
 
 static bool in_segment(const struct lazy_block *b, size_t i, uint64_t addr,

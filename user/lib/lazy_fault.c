@@ -261,19 +261,32 @@ static unsigned int take_messages(struct lazy_worker *w, struct lazy_fd *fd,
 	return nr_faults;
 }
 
+/*
+ * Who is interrupted while it waits may be found there for a moment longer, also
+ * when its memory was left out meanwhile. More often than this it is something
+ * else that the memory's owner has put in that place.
+ */
+#define MAX_STALE	1000
+
 /* The event that memory was moved comes after the faults where it is now. */
 static void look_again(struct lazy_worker *w, const struct lazy_fd *fd)
 {
 	struct mram_restore_lazy *l = w->l;
+	const uint64_t page = UINT64_C(1) << l->page_shift;
 	struct lazy_block *b;
 	uint64_t unit;
+	bool known;
 
 	pthread_rwlock_rdlock(&l->place);
 	b = lazy_block_find(l, fd, w->unknown, &unit);
+	known = b || (lazy_is_left_out(l, fd, w->unknown) &&
+		      w->stale++ < MAX_STALE);
 	if (b)
 		lazy_wake(l, b, unit, unit + 1);
+	else if (known)
+		lazy_uffd_wake(fd->fd, w->unknown & -page, page);
 	pthread_rwlock_unlock(&l->place);
-	if (!b) {
+	if (!known) {
 		mram_err(&w->err, -EFAULT,
 			 "restore: memory at 0x%" PRIx64 " was touched, which is registered but of no block",
 			 w->unknown);

@@ -136,94 +136,6 @@ static int empty(struct lazy_block *b, struct mram_error *err)
 
 /* ------------------------------------------------------------ registering */
 
-/*
- * Memory that the image does not hold needs nobody's care, if there is enough
- * of it in one place: it is zero by itself. A huge page does no harm if it
- * reaches beyond.
- *
- * Return the bytes of the next such range from unit *@at on, and where it is;
- * 0 when there is none.
- */
-static uint64_t next_gap(const struct lazy_block *b, uint64_t *at,
-			 uint64_t *start)
-{
-	uint64_t first, end, stop;
-
-	while (*at < b->units) {
-		first = bitmap_next(b->present, *at, b->units, 0);
-		end = bitmap_next(b->present, first, b->units, 1);
-		*at = end;
-		*start = b->addr + (first << b->unit_shift);
-		stop = b->addr + (end << b->unit_shift);
-		if (first)
-			*start = (*start + LAZY_GAP - 1) & ~(LAZY_GAP - 1);
-		if (end < b->units)
-			stop &= ~(LAZY_GAP - 1);
-		if (stop > *start && (stop - *start >= LAZY_GAP ||
-				      stop - *start == b->length))
-			return stop - *start;
-	}
-	return 0;
-}
-
-struct gap {
-	uint64_t start;
-	uint64_t size;
-};
-
-/*
- * Each one is a system call of some 28000 instructions that the machine waits
- * for, and one more mapping: only the @most largest ones. Return how many.
- */
-static size_t choose_gaps(const struct lazy_block *b, struct gap *gaps,
-			  size_t most)
-{
-	uint64_t at = 0, start, size;
-	size_t nr = 0, least, i;
-
-	while ((size = next_gap(b, &at, &start))) {
-		for (least = 0, i = 1; i < nr; i++)
-			if (gaps[i].size < gaps[least].size)
-				least = i;
-		if (nr < most)
-			gaps[nr++] = (struct gap){ start, size };
-		else if (gaps[least].size < size)
-			gaps[least] = (struct gap){ start, size };
-	}
-	return nr;
-}
-
-static int compare(const void *a, const void *b)
-{
-	const struct gap *x = a, *y = b;
-
-	return (x->start > y->start) - (x->start < y->start);
-}
-
-/* What cannot be left out is only more work. */
-static void leave_out(struct mram_restore_lazy *l, struct lazy_block *b,
-		      uint64_t start, uint64_t size)
-{
-	uint64_t first = (start - b->addr) >> b->unit_shift;
-
-	if (!lazy_uffd_unregister(l->fds[b->fd].fd, start, size))
-		lazy_block_cut_tail(b, first, first + (size >> b->unit_shift));
-}
-
-static void leave_out_gaps(struct mram_restore_lazy *l, struct lazy_block *b)
-{
-	struct gap gaps[LAZY_MAX_PARTS + 1];
-	size_t nr, i;
-
-	nr = choose_gaps(b, gaps, LAZY_MAX_PARTS / l->nr_blocks + 1);
-	if (!nr || !lazy_block_make_room(b, nr))
-		return;
-	qsort(gaps, nr, sizeof(*gaps), compare);
-	for (i = 0; i < nr; i++)
-		leave_out(l, b, gaps[i].start, gaps[i].size);
-	lazy_block_sort(b);
-}
-
 int lazy_map(struct mram_restore_lazy *l, struct mram_error *err)
 {
 	uint64_t ioctls;
@@ -252,7 +164,6 @@ int lazy_map(struct mram_restore_lazy *l, struct mram_error *err)
 				return err_register(b, ret, err);
 		}
 		b->registered = true;
-		leave_out_gaps(l, b);
 	}
 	return 0;
 }

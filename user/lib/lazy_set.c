@@ -326,7 +326,7 @@ static const char *take_run(struct mram_restore_lazy *l, const unsigned char *p)
 	if (!b)
 		return NULL;
 	if (!b->wanted)
-		b->wanted = calloc((size_t)bitmap_words(b->units), 8);
+		b->wanted = lazy_bitmap(b->units);
 	if (!b->wanted)
 		return "out of memory";
 	first = offset >> b->unit_shift;
@@ -421,7 +421,7 @@ void lazy_set_read(struct mram_restore_lazy *l)
 	for (i = 0; i < l->nr_blocks; i++) {
 		struct lazy_block *b = &l->blocks[i];
 
-		free(b->wanted);
+		lazy_bitmap_free(b->wanted, b->units);
 		b->wanted = NULL;
 		if (b->touched)
 			memset(b->touched, 0, bitmap_words(b->units) * 8);

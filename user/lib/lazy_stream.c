@@ -124,6 +124,12 @@ void *lazy_stream_thread(void *worker)
 			pthread_cond_wait(&l->go, &l->lock);
 		if (l->stopping)
 			break;
+		if (!l->left_out) {
+			l->left_out = true;
+			pthread_mutex_unlock(&l->lock);
+			lazy_leave_out(l);
+			continue;
+		}
 		have = next_chunk(l, &c) && lazy_claim(&c, LAZY_NO_UNIT);
 		pthread_mutex_unlock(&l->lock);
 		if (!have)

@@ -129,6 +129,7 @@ struct vm {
 	uint64_t target;	/* stop when this step is reported */
 	uint64_t dirty_rate;
 	uint64_t next_report;	/* not before this time, in ns */
+	uint64_t slots_cpu;	/* what KVM took to make its slots, in ns */
 };
 
 void vm_create(struct vm *vm, bool manual_protect);

@@ -120,6 +120,7 @@ int restore(const struct options *o)
 	vm_create(&vm, false);
 	vcpu_set_state(&vm, vcpu);
 	json_number(json, "image_nsec", image_nsec);
+	json_number(json, "slots_cpu_nsec", vm.slots_cpu);
 	json_number(json, "ready_nsec", now_ns() - start);
 	json_number(json, "ready_cpu_nsec", cpu_ns() - image_cpu);
 	/* Stopped there only for who wants to know when it is. */

@@ -84,6 +84,7 @@ static void set_cpuid(struct vm *vm)
 void vm_create(struct vm *vm, bool manual_protect)
 {
 	struct sigaction action = { .sa_handler = kick };
+	uint64_t before;
 	int size;
 
 	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -99,7 +100,10 @@ void vm_create(struct vm *vm, bool manual_protect)
 
 		VM_IOCTL(vm->vm_fd, KVM_ENABLE_CAP, &cap);
 	}
+	/* Tables, as large as the guest */
+	before = cpu_ns();
 	set_slots(vm, 0);
+	vm->slots_cpu = cpu_ns() - before;
 
 	vm->vcpu_fd = VM_IOCTL(vm->vm_fd, KVM_CREATE_VCPU, 0);
 	size = VM_IOCTL(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
