@@ -89,6 +89,28 @@ static long mram_look_present(unsigned long addr, unsigned long nr,
 	return got;
 }
 
+/*
+ * Look at memory of which what came before was in the page cache and not mapped
+ * here. From time to time it is read in place: it may be mapped from there on.
+ * Return: at how many pages, maybe none.
+ */
+static long mram_look_cache(unsigned long addr, unsigned long nr,
+			    unsigned long *zero, unsigned long first,
+			    struct mram_doubt *doubt)
+{
+	long got;
+
+	if (doubt->cached == 1) {
+		got = mram_zero_scan_user(addr, nr, zero, first);
+		doubt->cached = got ? 0 : MRAM_DOUBT;
+		if (got)
+			return got;
+	}
+	got = mram_cache_look(addr, nr, zero, first);
+	doubt->cached -= min_t(unsigned long, doubt->cached - 1, got);
+	return got;
+}
+
 /**
  * mram_look() - find out which pages are zero
  * @addr: page-aligned, in the current address space
@@ -107,8 +129,14 @@ long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,
 	       unsigned long first, struct mram_doubt *doubt)
 {
 	unsigned long pos, stop, end, batch = 1;
+	bool cached = doubt->cached;
 	long got;
 
+	if (cached) {
+		got = mram_look_cache(addr, nr, zero, first, doubt);
+		if (got)
+			return got;
+	}
 	if (!doubt->absent) {
 		got = mram_zero_scan_user(addr, nr, zero, first);
 		if (got < nr)
@@ -135,13 +163,16 @@ long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,
 						stop - pos, zero, pos, doubt,
 						&batch);
 			if (got < 0)
-				goto fail;
+				goto stop;
 			pos += got;
 			cond_resched();
+			/* What is in the page cache is looked at otherwise. */
+			if (!cached && doubt->cached)
+				goto stop;
 		}
 	}
 	return end - first;
-fail:
+stop:
 	bitmap_clear(zero, pos, end - pos);
 	return pos > first ? pos - first : got;
 }

@@ -13,7 +13,8 @@ struct vm_area_struct;
  * struct mram_doubt - what is remembered from look to look, zeroes before the
  *                     first
  * @absent: so many pages are asked about before they are read
- * @cached: so many are looked for in the page cache before they are read
+ * @cached: if not 0, pages are looked for in the page cache before they are
+ *          read, and after so many one is read again
  */
 struct mram_doubt {
 	unsigned long absent;
@@ -30,6 +31,8 @@ bool mram_is_memory_file(struct vm_area_struct *vma);
 /* cache.c */
 unsigned long mram_cache_get(unsigned long addr, unsigned long nr,
 			     struct page **pages);
+unsigned long mram_cache_look(unsigned long addr, unsigned long nr,
+			      unsigned long *zero, unsigned long first);
 
 /* look.c */
 long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,
