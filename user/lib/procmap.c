@@ -52,7 +52,8 @@ static char *read_maps(pid_t pid, size_t *length)
 
 /*
  * The next line that shows the file: "start-end perms offset major:minor inode
- * path". *@text moves behind it.
+ * path". *@text moves behind it; to where the last line begins, of which the end
+ * is missing, if there is none.
  */
 static bool next_map(char **text, char *end, dev_t dev, ino_t ino,
 		     struct procmap *m)
@@ -77,6 +78,7 @@ static bool next_map(char **text, char *end, dev_t dev, ino_t ino,
 		*text = eol + 1;
 		return true;
 	}
+	*text = line;
 	return false;
 }
 
@@ -110,39 +112,68 @@ int procmap_find(pid_t pid, dev_t dev, ino_t ino, struct procmap **out,
 	return nr;
 }
 
-static bool maps(pid_t pid, dev_t dev, ino_t ino)
+/*
+ * Whether a process maps the file, with @room bytes to look in: as much as is
+ * needed to say so is read, since to make the text is what takes long.
+ */
+static int maps(pid_t pid, dev_t dev, ino_t ino, char *room)
 {
-	struct procmap m;
+	size_t have = 0;
 	bool found = false;
-	size_t length;
-	char *text, *at;
+	struct procmap m;
+	char path[64], *at;
+	ssize_t n = -1;
+	int fd;
 
-	at = text = read_maps(pid, &length);
-	if (text)
-		found = next_map(&at, text + length, dev, ino, &m);
-	free(text);
-	return found;
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while (!found && have < ROOM &&
+	       (n = read(fd, room + have, ROOM - have)) > 0) {
+		have += (size_t)n;
+		at = room;
+		found = next_map(&at, room + have, dev, ino, &m);
+		have -= (size_t)(at - room);
+		memmove(room, at, have);
+	}
+	n = n < 0 ? -errno : found;
+	close(fd);
+	return (int)n;
+}
+
+int procmap_maps(pid_t pid, dev_t dev, ino_t ino, struct mram_error *err)
+{
+	char *room = malloc(ROOM);
+	int ret = room ? maps(pid, dev, ino, room) : -ENOMEM;
+
+	free(room);
+	if (ret < 0)
+		return mram_err(err, ret, "/proc/%d/maps: %s", (int)pid,
+				strerror(-ret));
+	return ret;
 }
 
 pid_t procmap_others(pid_t but, dev_t dev, ino_t ino, char *name)
 {
+	pid_t found = 0, self = getpid();
+	char *room = malloc(ROOM);
 	struct dirent *d;
-	pid_t found = 0;
 	char path[64];
 	FILE *f;
 	DIR *dir;
 
-	dir = opendir("/proc");
-	if (!dir)
-		return 0;
-	while (!found && (d = readdir(dir))) {
+	dir = room ? opendir("/proc") : NULL;
+	while (dir && !found && (d = readdir(dir))) {
 		pid_t pid = atoi(d->d_name);
 
-		if (pid > 0 && pid != but && pid != getpid() &&
-		    maps(pid, dev, ino))
+		if (pid > 0 && pid != but && pid != self &&
+		    maps(pid, dev, ino, room) > 0)
 			found = pid;
 	}
-	closedir(dir);
+	if (dir)
+		closedir(dir);
+	free(room);
 	strcpy(name, "?");
 	if (found) {
 		snprintf(path, sizeof(path), "/proc/%d/comm", (int)found);

@@ -34,6 +34,13 @@ int procmap_find(pid_t pid, dev_t dev, ino_t ino, struct procmap **out,
 		 struct mram_error *err);
 
 /**
+ * procmap_maps - does a process map a file so that it could write?
+ *
+ * Return: 1, 0, or a negative errno.
+ */
+int procmap_maps(pid_t pid, dev_t dev, ino_t ino, struct mram_error *err);
+
+/**
  * procmap_others - does another process map a file so that it could write?
  * @but: the process that may; the calling one may, too
  * @name: 64 bytes for the name of the one that was found

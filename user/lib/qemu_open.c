@@ -53,16 +53,14 @@ static int open_path(const struct mram_qemu *q, const char *path)
 static int check_mapped(const struct mram_qemu *q, const struct qemu_ram *r,
 			struct mram_error *err)
 {
-	struct procmap *maps;
 	char name[64];
 	pid_t other;
-	int nr;
+	int ret;
 
-	nr = procmap_find(q->qmp->pid, r->dev, r->ino, &maps, err);
-	if (nr < 0)
-		return nr;
-	free(maps);
-	if (!nr)
+	ret = procmap_maps(q->qmp->pid, r->dev, r->ino, err);
+	if (ret < 0)
+		return ret;
+	if (!ret)
 		return mram_err(err, -ENXIO,
 				"memory backend '%s': process %d, which listens on %s, does not map %s shared: is it QEMU?",
 				r->id, (int)q->qmp->pid, q->qmp->path, r->path);
