@@ -102,6 +102,14 @@ static bool range_ok(uint64_t offset, size_t length)
 	       length <= INT64_MAX - MRAM_IO_BOUNCE - offset;
 }
 
+/* Whether the file takes it as it is. */
+static bool is_aligned(const struct mram_io *io, uint64_t offset,
+		       const void *data, size_t length)
+{
+	return !((offset | length) & (io->align - 1)) &&
+	       !((uintptr_t)data & (io->mem_align - 1));
+}
+
 static int err_short(const struct mram_io *io, struct mram_error *err,
 		     uint64_t offset, size_t length, uint64_t end)
 {
@@ -133,8 +141,7 @@ int mram_io_read(struct mram_io *io, uint64_t offset, void *data,
 
 	if (!range_ok(offset, length))
 		return io_err_at(io, err, -EFBIG, "read", offset, length);
-	if (!((offset | length) & (io->align - 1)) &&
-	    !((uintptr_t)data & (io->mem_align - 1)))
+	if (is_aligned(io, offset, data, length))
 		return read_straight(io, offset, data, length, err);
 	for (; length; offset += part, to += part, length -= part) {
 		start = block_start(io, offset);
@@ -218,6 +225,10 @@ int mram_io_write(struct mram_io *io, uint64_t offset, const void *data,
 		offset += part;
 		from += part;
 		length -= part;
+	}
+	if (is_aligned(io, offset, from, length)) {
+		ret = write_blocks(io, from, length, offset);
+		return ret ? io_err_at(io, err, ret, "write", offset, length) : 0;
 	}
 	for (; length; offset += part, from += part, length -= part) {
 		part = MRAM_IO_BOUNCE - (size_t)(offset - block_start(io, offset));

@@ -94,25 +94,31 @@ static int check_parameters(struct mram_qemu *q, struct mram_error *err)
 	return ret;
 }
 
-int qemu_migration(struct mram_qemu *q, char *text, struct mram_error *err)
+/* What query-migrate says, in a word. Return: whether one is under way. */
+static bool under_way(struct json_object *o, char *text)
 {
 	static const char *const over[] = {
 		"none", "completed", "failed", "cancelled",
 	};
-	struct json_object *o;
-	const char *status;
+	const char *status = qmp_string(o, "status");
 	size_t i;
+
+	snprintf(text, 32, "%s", status ? status : "none");
+	for (i = 0; i < sizeof(over) / sizeof(over[0]); i++)
+		if (!strcmp(text, over[i]))
+			return false;
+	return true;
+}
+
+int qemu_migration(struct mram_qemu *q, char *text, struct mram_error *err)
+{
+	struct json_object *o;
 	int ret;
 
 	ret = qmp_execute(q->qmp, "query-migrate", NULL, &o, err);
 	if (ret)
 		return ret;
-	status = qmp_string(o, "status");
-	snprintf(text, 32, "%s", status ? status : "none");
-	ret = 1;
-	for (i = 0; i < sizeof(over) / sizeof(over[0]); i++)
-		if (!strcmp(text, over[i]))
-			ret = 0;
+	ret = under_way(o, text);
 	json_object_put(o);
 	return ret;
 }
@@ -141,19 +147,16 @@ static int check_migration(struct mram_qemu *q, struct mram_error *err)
 	char text[32];
 	int ret;
 
-	ret = qemu_migration(q, text, err);
-	if (ret > 0)
-		return mram_err(err, -EBUSY,
-				"QEMU is being migrated (%s): wait for its end, or migrate_cancel",
-				text);
-	if (ret < 0)
-		return ret;
 	ret = qmp_execute(q->qmp, "query-migrate", NULL, &o, err);
 	if (ret)
 		return ret;
-	if (json_object_object_get_ex(o, "blocked-reasons", &reasons) &&
-	    json_object_is_type(reasons, json_type_array) &&
-	    json_object_array_length(reasons)) {
+	if (under_way(o, text)) {
+		ret = mram_err(err, -EBUSY,
+			       "QEMU is being migrated (%s): wait for its end, or migrate_cancel",
+			       text);
+	} else if (json_object_object_get_ex(o, "blocked-reasons", &reasons) &&
+		   json_object_is_type(reasons, json_type_array) &&
+		   json_object_array_length(reasons)) {
 		first = json_object_array_get_idx(reasons, 0);
 		ret = mram_err(err, -EOPNOTSUPP,
 			       "QEMU cannot be migrated, and so not saved: %.300s",
@@ -163,7 +166,8 @@ static int check_migration(struct mram_qemu *q, struct mram_error *err)
 	return ret;
 }
 
-int qemu_check_state(struct mram_qemu *q, bool *runs, struct mram_error *err)
+/* What state the machine is in; @state has room for 64 bytes. */
+static int query_state(struct mram_qemu *q, char *state, struct mram_error *err)
 {
 	struct json_object *o;
 	const char *status;
@@ -173,16 +177,26 @@ int qemu_check_state(struct mram_qemu *q, bool *runs, struct mram_error *err)
 	if (ret)
 		return ret;
 	status = qmp_string(o, "status");
-	*runs = status && !strcmp(status, "running");
-	if (!*runs && (!status || (strcmp(status, "paused") &&
-				   strcmp(status, "prelaunch"))))
-		ret = mram_err(err, -EBUSY,
-			       "the virtual machine is in state '%.60s': it can be saved when it runs or is paused%s",
-			       status ? status : "?",
-			       status && !strcmp(status, "postmigrate") ?
-			       "; 'cont' ends this state" : "");
+	snprintf(state, 64, "%s", status ? status : "?");
 	json_object_put(o);
-	return ret;
+	return 0;
+}
+
+int qemu_check_state(struct mram_qemu *q, bool *runs, struct mram_error *err)
+{
+	char state[64];
+	int ret;
+
+	ret = query_state(q, state, err);
+	if (ret)
+		return ret;
+	*runs = !strcmp(state, "running");
+	if (!*runs && strcmp(state, "paused") && strcmp(state, "prelaunch"))
+		return mram_err(err, -EBUSY,
+				"the virtual machine is in state '%s': it can be saved when it runs or is paused%s",
+				state, strcmp(state, "postmigrate") ? "" :
+				"; 'cont' ends this state");
+	return 0;
 }
 
 /* ----------------------------------------------------------------- devices */
@@ -297,20 +311,14 @@ int qemu_check(struct mram_qemu *q, struct mram_error *err)
 
 static int check_waiting(struct mram_qemu *q, struct mram_error *err)
 {
-	struct json_object *o;
-	const char *status;
-	char text[32];
+	char state[64], text[32];
 	int ret;
 
-	ret = qmp_execute(q->qmp, "query-status", NULL, &o, err);
-	if (ret)
-		return ret;
-	status = qmp_string(o, "status");
-	if (!status || strcmp(status, "inmigrate"))
+	ret = query_state(q, state, err);
+	if (!ret && strcmp(state, "inmigrate"))
 		ret = mram_err(err, -EBUSY,
-			       "the virtual machine is in state '%.60s', not 'inmigrate': QEMU has to be started with -incoming defer",
-			       status ? status : "?");
-	json_object_put(o);
+			       "the virtual machine is in state '%s', not 'inmigrate': QEMU has to be started with -incoming defer",
+			       state);
 	if (!ret)
 		ret = qemu_migration(q, text, err);
 	if (ret >= 0 && strcmp(text, "none"))

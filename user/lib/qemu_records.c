@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "bitmap.h"
 #include "error.h"
@@ -54,32 +55,38 @@ static int hold(struct qemu_stream *s, struct qemu_block *b,
 		return mram_err(err, -EOPNOTSUPP,
 				"block '%s' of %llu bytes is private memory of QEMU: only small blocks may be; use memory-backend-file,share=on",
 				b->name, (unsigned long long)b->length);
-	b->data = aligned_alloc(MRAM_PAGE_SIZE_MIN, b->length);
+	/* Fresh memory is zero, and takes no room where nothing is written. */
+	b->data = mmap(NULL, b->length, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (b->data == MAP_FAILED)
+		b->data = NULL;
 	b->there = calloc(words, sizeof(*b->there));
 	b->seen = calloc(words, sizeof(*b->seen));
 	if (!b->data || !b->there || !b->seen)
 		return mram_err(err, -ENOMEM, "block '%s': no memory for it",
 				b->name);
-	memset(b->data, 0, b->length);
 	return 0;
 }
 
 static void take_page(struct qemu_block *b, uint64_t offset,
 		      const uint8_t *data, uint8_t fill)
 {
-	uint64_t page = offset / MRAM_PAGE_SIZE_MIN;
+	uint64_t page = offset / MRAM_PAGE_SIZE_MIN, word = page / BITS_PER_WORD;
 	uint64_t bit = 1ull << page % BITS_PER_WORD;
 	uint8_t *to = b->data + offset;
 
+	b->seen[word] |= bit;
+	/* As it was made. */
+	if (!data && !fill && !(b->there[word] & bit))
+		return;
 	if (data)
 		memcpy(to, data, MRAM_PAGE_SIZE_MIN);
 	else
 		memset(to, fill, MRAM_PAGE_SIZE_MIN);
-	b->seen[page / BITS_PER_WORD] |= bit;
 	if (zero_is(to, MRAM_PAGE_SIZE_MIN))
-		b->there[page / BITS_PER_WORD] &= ~bit;
+		b->there[word] &= ~bit;
 	else
-		b->there[page / BITS_PER_WORD] |= bit;
+		b->there[word] |= bit;
 }
 
 static int parse_page(struct qemu_stream *s, struct qemu_reader *r,

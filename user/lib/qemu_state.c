@@ -16,6 +16,7 @@
 
 #define FD_NAME		"mapped-ram"
 #define PIPE_BYTES	(1 << 20)
+#define READ_BYTES	(1 << 16)
 /* How often the monitor is looked at while nothing comes. */
 #define SILENCE_MSEC	200
 /* From the end of the stream to the end of the migration. */
@@ -125,19 +126,18 @@ static int begin(struct mram_qemu *q, int *out, struct mram_error *err)
 /* 1: there is more to come, 0: the end. */
 static int read_some(int fd, struct mram_buf *out, struct mram_error *err)
 {
-	static const size_t chunk = 1 << 16;
-	uint8_t data[1 << 16];
+	uint8_t *to = mram_buf_room(out, READ_BYTES);
 	ssize_t n;
 
-	n = read(fd, data, chunk);
+	if (!to)
+		return mram_err(err, -ENOMEM,
+				"no memory for QEMU's device state");
+	n = read(fd, to, READ_BYTES);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 1 :
 		       mram_err(err, -errno, "QEMU's device state: %s",
 				strerror(errno));
-	mram_buf_put(out, data, (size_t)n);
-	if (out->failed)
-		return mram_err(err, -ENOMEM,
-				"no memory for QEMU's device state");
+	out->length += (size_t)n;
 	if (out->length > MRAM_STATE_MAX)
 		return mram_err(err, -EFBIG,
 				"QEMU's device state is longer than %u bytes: it has private RAM",

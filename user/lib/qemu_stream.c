@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "error.h"
 #include "format.h"
@@ -295,7 +296,8 @@ void qemu_stream_free(struct qemu_stream *s)
 
 	for (i = 0; i < s->nr; i++) {
 		free(s->blocks[i].name);
-		free(s->blocks[i].data);
+		if (s->blocks[i].data)
+			munmap(s->blocks[i].data, s->blocks[i].length);
 		free(s->blocks[i].there);
 		free(s->blocks[i].seen);
 	}

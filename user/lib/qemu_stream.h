@@ -18,7 +18,7 @@
  * @name: idstr, owned
  * @length: used_length in bytes
  * @elsewhere: its memory is not in the stream but in a shared file
- * @data: its memory, owned; NULL with @elsewhere
+ * @data: its memory, owned, mapped; NULL with @elsewhere
  * @there: bitmap of the pages that are not zero, owned
  * @seen: bitmap of the pages that the stream had, owned
  */

@@ -12,16 +12,16 @@
 #include "format.h"
 #include "stream.h"
 
-void mram_buf_put(struct mram_buf *b, const void *data, size_t length)
+uint8_t *mram_buf_room(struct mram_buf *b, size_t length)
 {
 	size_t need, capacity;
 	uint8_t *p;
 
-	if (b->failed || !length)
-		return;
+	if (b->failed)
+		return NULL;
 	if (__builtin_add_overflow(b->length, length, &need)) {
 		b->failed = true;
-		return;
+		return NULL;
 	}
 	if (need > b->capacity) {
 		capacity = b->capacity ? b->capacity : 256;
@@ -31,13 +31,22 @@ void mram_buf_put(struct mram_buf *b, const void *data, size_t length)
 		p = realloc(b->data, capacity);
 		if (!p) {
 			b->failed = true;
-			return;
+			return NULL;
 		}
 		b->data = p;
 		b->capacity = capacity;
 	}
-	memcpy(b->data + b->length, data, length);
-	b->length = need;
+	return b->data + b->length;
+}
+
+void mram_buf_put(struct mram_buf *b, const void *data, size_t length)
+{
+	uint8_t *to = length ? mram_buf_room(b, length) : NULL;
+
+	if (!to)
+		return;
+	memcpy(to, data, length);
+	b->length += length;
 }
 
 void mram_buf_free(struct mram_buf *b)

@@ -34,6 +34,9 @@ struct mram_buf {
 void mram_buf_put(struct mram_buf *b, const void *data, size_t length);
 void mram_buf_free(struct mram_buf *b);
 
+/** mram_buf_room - where the next @length bytes go; who puts them adds to length */
+uint8_t *mram_buf_room(struct mram_buf *b, size_t length);
+
 /**
  * struct mram_section - device state to be written behind the memory
  * @name: idstr; 1 to 255 bytes, no control characters
