@@ -129,9 +129,13 @@ def test_words(image):
     wrong = peer.wrong_pages()
     answer = peer.answer()
     status, out, err = tool.end()
+    report = json.loads(out or "{}")
     result(not wrong and answer == {"resident": True} and status == 0 and
-           json.loads(out)["read"] == set_pages(), "in many pieces",
+           report["read"] == set_pages(), "in many pieces",
            wrong[:8], answer, status, out, err)
+    result(0 < report["bytes"] <= report["ios"] * (64 << 10) and
+           0 < report["fault_pages"] <= report["faults"],
+           "no more at once than --max-extent and --fault-around say", report)
     peer.close()
 
     with subprocess.Popen(
@@ -295,8 +299,8 @@ def test_ends(image):
         peer.connect(tool.path)
         peer.hand_over()
         answer = peer.answer()
-        check_refused(f"{kind} memory that was touched before", "", tool.end(),
-                      answer=answer)
+        check_refused(f"{kind} memory that was touched before",
+                      "was in memory already", tool.end(), answer=answer)
         peer.close()
 
     # The name is somebody else's by then.

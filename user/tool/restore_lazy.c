@@ -187,17 +187,6 @@ static int failed(struct job *j, int code)
 	return tool_fail_library(j->r->image, code, &j->err);
 }
 
-/* What was there before is not the image's, whoever put it there. */
-static int check_whole(struct job *j, const struct mram_restore_lazy_stats *s)
-{
-	if (!s->existed && !s->failed)
-		return 0;
-	snprintf(j->err.message, sizeof(j->err.message),
-		 "%llu pages could not be read, and %llu were in memory already and are not the image's: memory has to be registered before it is touched",
-		 (unsigned long long)s->failed, (unsigned long long)s->existed);
-	return tool_fail("%s: %s", j->r->lazy, j->err.message);
-}
-
 /* Returns 0, -ECANCELED, or what the library says. */
 static int await_all(struct job *j, struct mram_restore_lazy_stats *s)
 {
@@ -236,8 +225,6 @@ static int serve(struct job *j)
 		ret = await_all(j, &s);
 	if (ret)
 		return failed(j, ret);
-	if (check_whole(j, &s))
-		return TOOL_FAILED;
 	peer_tell(&j->peer, NULL);
 	return j->r->json ? print_json(j, &s) : print(j, &s);
 }
