@@ -48,6 +48,7 @@ LIBC.mmap.restype = ctypes.c_void_p
 LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int,
                       ctypes.c_int, ctypes.c_int, ctypes.c_long]
 LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+LIBC.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
 LIBC.memcpy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 RANDOM = random.Random(SEED)
@@ -108,6 +109,12 @@ class Memory:
         data = ctypes.create_string_buffer(length)
         LIBC.memcpy(data, self.addr + at, length)
         return data.raw
+
+    def resident(self):
+        """How many of its pages are there."""
+        pages = ctypes.create_string_buffer(self.length // PAGE)
+        LIBC.mincore(self.addr, self.length, pages)
+        return sum(page & 1 for page in pages.raw)
 
     def close(self):
         LIBC.munmap(self.addr, self.length)
