@@ -5,7 +5,7 @@
  * short and interrupted calls do no harm. For that, the linker puts this
  * program's own pwrite(), fdatasync() and ftruncate() before the real ones: they
  * stop, fail or are cut short at the n-th call, and are the real ones
- * otherwise.
+ * otherwise. Its pread() tells where it was called.
  */
 #include <sys/wait.h>
 
@@ -20,12 +20,15 @@ static struct {
 	int at;			/* the n-th call from now, from 1 */
 	int n;
 	struct { char type; uint64_t offset, length; } log[CALLS_MAX];
+	uint64_t read_end;	/* how far reads went */
 } calls;
 
 ssize_t __real_pwrite(int fd, const void *data, size_t length, off_t offset);
+ssize_t __real_pread(int fd, void *data, size_t length, off_t offset);
 int __real_fdatasync(int fd);
 int __real_ftruncate(int fd, off_t length);
 ssize_t __wrap_pwrite(int fd, const void *data, size_t length, off_t offset);
+ssize_t __wrap_pread(int fd, void *data, size_t length, off_t offset);
 int __wrap_fdatasync(int fd);
 int __wrap_ftruncate(int fd, off_t length);
 
@@ -61,6 +64,13 @@ ssize_t __wrap_pwrite(int fd, const void *data, size_t length, off_t offset)
 	return __real_pwrite(fd, data, length, offset);
 }
 
+ssize_t __wrap_pread(int fd, void *data, size_t length, off_t offset)
+{
+	if (calls.read_end < (uint64_t)offset + length)
+		calls.read_end = (uint64_t)offset + length;
+	return __real_pread(fd, data, length, offset);
+}
+
 int __wrap_fdatasync(int fd)
 {
 	return next_call('s', 0, 0) == FAIL ? -1 : __real_fdatasync(fd);
@@ -79,6 +89,7 @@ static void arm(int what, int at)
 	calls.what = what;
 	calls.at = at;
 	calls.n = 0;
+	calls.read_end = 0;
 }
 
 /* Everything is flushed before the first block, and that is flushed too. */
@@ -100,6 +111,24 @@ TEST_F(commit, order)
 	for (i = 0; i < n - 3; i++)
 		EXPECT_TRUE(calls.log[i].type == 't' ||
 			    calls.log[i].offset >= self->io->first_size);
+}
+
+/* What an older image left behind the new one's end is nobody's. */
+TEST_F(commit, reads_nothing_to_write_the_end)
+{
+	uint8_t *old = calloc(1, SMALL_END + 70000);
+	int fd = open(self->path, O_RDWR | O_CLOEXEC);
+
+	put_at(fd, 0, old, SMALL_END + 70000);
+	ASSERT_EQ(0, begin(self));
+	arm(NOTHING, 0);
+	ASSERT_EQ(0, commit(self));
+	EXPECT_GE(SMALL_TAIL, calls.read_end);
+	/* Of other parts, blocks that are not written whole are read. */
+	if (self->io->direct)
+		EXPECT_LT(SMALL_RECORD_B, calls.read_end);
+	close(fd);
+	free(old);
 }
 
 TEST_F_TIMEOUT(commit, stops_anywhere, 120)

@@ -57,13 +57,20 @@ static int write_tail(struct mram_io *io, const struct mram_layout *l,
 		      const struct mram_section *sections, size_t nr,
 		      uint64_t *end, struct mram_error *err)
 {
-	struct mram_buf buf = {0};
+	struct mram_buf buf = { .align = io->mem_align };
 	int ret;
 
 	ret = mram_stream_tail(&buf, l, sections, nr, err);
 	if (ret)
 		goto out;
 	*end = l->tail_offset + buf.length;
+	/* Behind it is nothing that would have to be read and kept. */
+	if (!(l->tail_offset & (io->align - 1)))
+		mram_buf_pad(&buf, io->align);
+	if (buf.failed) {
+		ret = mram_err(err, -ENOMEM, "no memory for the stream's tail");
+		goto out;
+	}
 	if (io->is_block)
 		ret = mram_io_resize(io, *end, err);
 	if (!ret)

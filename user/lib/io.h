@@ -98,9 +98,11 @@ uint64_t mram_io_next_data(struct mram_io *io, uint64_t offset, uint64_t end);
 /**
  * mram_io_write - write exactly @length bytes
  *
- * Straight from @data where that, @offset and @length are aligned. A regular
- * file may grow up to the next multiple of io->align; see mram_io_resize(). Not durable before mram_io_flush(). Nobody else may write
- * to the aligned blocks that the range touches.
+ * Straight from @data where that, @offset and @length are aligned as the file
+ * wants it; else blocks that are not written whole are read first. A regular
+ * file may grow up to the next multiple of io->align; see mram_io_resize(). Not
+ * durable before mram_io_flush(). Nobody else may write to the aligned blocks
+ * that the range touches.
  */
 int mram_io_write(struct mram_io *io, uint64_t offset, const void *data,
 		  size_t length, struct mram_error *err);

@@ -4,7 +4,6 @@
  */
 #include <endian.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,29 +11,40 @@
 #include "format.h"
 #include "stream.h"
 
+/* Enough for the ends of most images, so that they are not moved around. */
+#define BUF_MIN		1024
+
+static bool grow(struct mram_buf *b, size_t length)
+{
+	size_t need, capacity = b->capacity ? b->capacity : BUF_MIN;
+	void *p = NULL;
+
+	if (__builtin_add_overflow(b->length, length, &need))
+		return false;
+	while (capacity < need)
+		if (__builtin_mul_overflow(capacity, 2, &capacity))
+			capacity = need;
+	if (b->align <= sizeof(void *)) {
+		p = realloc(b->data, capacity);
+	} else if (!posix_memalign(&p, b->align, capacity)) {
+		if (b->length)
+			memcpy(p, b->data, b->length);
+		free(b->data);
+	}
+	if (!p)
+		return false;
+	b->data = p;
+	b->capacity = capacity;
+	return true;
+}
+
 uint8_t *mram_buf_room(struct mram_buf *b, size_t length)
 {
-	size_t need, capacity;
-	uint8_t *p;
-
 	if (b->failed)
 		return NULL;
-	if (__builtin_add_overflow(b->length, length, &need)) {
+	if (length > b->capacity - b->length && !grow(b, length)) {
 		b->failed = true;
 		return NULL;
-	}
-	if (need > b->capacity) {
-		capacity = b->capacity ? b->capacity : 256;
-		while (capacity < need)
-			if (__builtin_mul_overflow(capacity, 2, &capacity))
-				capacity = need;
-		p = realloc(b->data, capacity);
-		if (!p) {
-			b->failed = true;
-			return NULL;
-		}
-		b->data = p;
-		b->capacity = capacity;
 	}
 	return b->data + b->length;
 }
@@ -47,6 +57,17 @@ void mram_buf_put(struct mram_buf *b, const void *data, size_t length)
 		return;
 	memcpy(to, data, length);
 	b->length += length;
+}
+
+void mram_buf_pad(struct mram_buf *b, size_t size)
+{
+	size_t rest = -b->length & (size - 1);
+	uint8_t *to = rest ? mram_buf_room(b, rest) : NULL;
+
+	if (!to)
+		return;
+	memset(to, 0, rest);
+	b->length += rest;
 }
 
 void mram_buf_free(struct mram_buf *b)
@@ -177,7 +198,9 @@ static void put_string(struct mram_buf *b, const char *s)
 
 	put_u8(b, '"');
 	while (*s) {
-		plain = strcspn(s, "\"\\");
+		for (plain = 0; s[plain]; plain++)
+			if (s[plain] == '"' || s[plain] == '\\')
+				break;
 		mram_buf_put(b, s, plain);
 		s += plain;
 		if (*s) {
@@ -190,40 +213,30 @@ static void put_string(struct mram_buf *b, const char *s)
 
 static void put_number(struct mram_buf *b, uint64_t v)
 {
-	char text[24];
+	char text[20];
+	size_t at = sizeof(text);
 
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
-	put_text(b, text);
-}
-
-static void put_field(struct mram_buf *b, const char *name, const char *type,
-		      uint64_t size)
-{
-	put_text(b, "{\"name\":");
-	put_string(b, name);
-	put_text(b, ",\"type\":");
-	put_string(b, type);
-	put_text(b, ",\"size\":");
-	put_number(b, size);
-	put_text(b, "}");
+	do {
+		text[--at] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	mram_buf_put(b, text + at, sizeof(text) - at);
 }
 
 /* Without it analyze-migration.py would not see the capabilities. */
 static void describe_configuration(struct mram_buf *b,
 				   const struct mram_layout *l)
 {
-	put_text(b, "\"configuration\":{\"vmsd_name\":\"configuration\",\"version\":1,\"fields\":[");
-	put_field(b, "len", "uint32", 4);
-	put_text(b, ",");
-	put_field(b, "name", "buffer", strlen(l->machine));
-	put_text(b, "],\"subsections\":[{\"vmsd_name\":");
-	put_string(b, MRAM_SUB_CAPABILITIES);
-	put_text(b, ",\"version\":1,\"fields\":[");
-	put_field(b, "caps_count", "uint32", 4);
-	put_text(b, ",");
-	put_field(b, "capabilities", "capability",
-		  1 + strlen(MRAM_CAP_MAPPED_RAM));
-	put_text(b, "]}]}");
+	put_text(b, "\"configuration\":{\"vmsd_name\":\"configuration\",\"version\":1,\"fields\":["
+		    "{\"name\":\"len\",\"type\":\"uint32\",\"size\":4},"
+		    "{\"name\":\"name\",\"type\":\"buffer\",\"size\":");
+	put_number(b, strlen(l->machine));
+	put_text(b, "}],\"subsections\":[{\"vmsd_name\":\"" MRAM_SUB_CAPABILITIES
+		    "\",\"version\":1,\"fields\":["
+		    "{\"name\":\"caps_count\",\"type\":\"uint32\",\"size\":4},"
+		    "{\"name\":\"capabilities\",\"type\":\"capability\",\"size\":");
+	put_number(b, 1 + strlen(MRAM_CAP_MAPPED_RAM));
+	put_text(b, "}]}]}");
 }
 
 static void describe_section(struct mram_buf *b, const struct mram_section *s)
@@ -236,9 +249,9 @@ static void describe_section(struct mram_buf *b, const struct mram_section *s)
 	put_string(b, s->name);
 	put_text(b, ",\"version\":");
 	put_number(b, s->version);
-	put_text(b, ",\"fields\":[");
-	put_field(b, "data", "buffer", s->length);
-	put_text(b, "]}");
+	put_text(b, ",\"fields\":[{\"name\":\"data\",\"type\":\"buffer\",\"size\":");
+	put_number(b, s->length);
+	put_text(b, "}]}");
 }
 
 static int put_description(struct mram_buf *b, const struct mram_layout *l,

@@ -19,15 +19,17 @@
  * @data: the bytes, owned
  * @length: how many
  * @capacity: how many fit
+ * @align: of @data in memory, a power of two; 0 for any
  * @failed: there was no memory for some; all later puts do nothing
  *
- * Starts as {0}. Putting never fails on the spot; whoever filled the buffer
+ * Starts as {0}, but for @align. Putting never fails on the spot; whoever filled the buffer
  * asks for @failed once, at the end.
  */
 struct mram_buf {
 	uint8_t *data;
 	size_t length;
 	size_t capacity;
+	size_t align;
 	bool failed;
 };
 
@@ -36,6 +38,9 @@ void mram_buf_free(struct mram_buf *b);
 
 /** mram_buf_room - where the next @length bytes go; who puts them adds to length */
 uint8_t *mram_buf_room(struct mram_buf *b, size_t length);
+
+/** mram_buf_pad - put zeroes up to the next multiple of @size, a power of two */
+void mram_buf_pad(struct mram_buf *b, size_t size);
 
 /**
  * struct mram_section - device state to be written behind the memory
