@@ -188,7 +188,10 @@ TEST_F(inv_unmapped, what_was_never_filled_is_zero)
 {
 	struct mapped_ram_save save = save_args(&self->r, 0, PAGES);
 
-	/* What the file gets has been used, and is not cleared before a look. */
+	/*
+	 * What the file gets has been used, and is not cleared before a look:
+	 * where the kernel was not booted with init_on_alloc=0, perhaps it is.
+	 */
 	memset(self->data, 0x5a, PAGES * page_size());
 	ASSERT_EQ(0, fill(&self->mem, self->data, 0, PAGES));
 	ASSERT_EQ(0, ftruncate(self->mem.fd, 0));
