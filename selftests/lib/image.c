@@ -227,4 +227,47 @@ TEST_F(image, misleading_data)
 	mram_image_close(img);
 }
 
+/* The state is searched piece by piece, and the description begins anywhere. */
+TEST_F(image, description_between_two_pieces)
+{
+	static const size_t ends[] = { 0x10000, 0x10000 - 6 + 0x20000 };
+	static const uint8_t head[] = {
+		4, 0, 0, 0, 0, 3, 'c', 'p', 'u', 0, 0, 0, 0, 0, 0, 0, 1
+	};
+	struct mram_section_info s = { .size = sizeof(s) };
+	size_t i, mark, length, text;
+	struct mram_image *img;
+	uint8_t *state, *p;
+
+	state = malloc(0x40000);
+	ASSERT_NE(NULL, state);
+	for (i = 0; i < ARRAY_SIZE(ends); i++) {
+		for (mark = ends[i] - 9; mark < ends[i] + 3; mark++) {
+			length = mark - 5 - sizeof(head);
+			memset(state, 0x55, mark);
+			memcpy(state, head, sizeof(head));
+			p = state + mark - 5;
+			memcpy(p, "\x7e\0\0\0\0\0\6\0\0\0", 10);
+			text = sprintf((char *)p + 11,
+				       "{\"devices\":[{\"name\":\"cpu\",\"instance_id\":0,"
+				       "\"vmsd_name\":\"cpu\",\"version\":1,\"fields\":"
+				       "[{\"name\":\"data\",\"type\":\"buffer\",\"size\":%zu}]}]}",
+				       length);
+			p[10] = text;
+			ASSERT_EQ(0, ftruncate(self->fd, SMALL_STATE));
+			put_at(self->fd, SMALL_STATE, state, mark + 6 + text);
+			ASSERT_EQ(0, mram_image_open(&img, self->path,
+						     &self->e)) {
+				TH_LOG("%zx: %s", mark, self->e.message);
+			}
+			ASSERT_EQ(1, mram_image_sections(img));
+			ASSERT_EQ(0, mram_image_section_info(img, 0, &s,
+							     &self->e));
+			EXPECT_EQ(length, s.length);
+			mram_image_close(img);
+		}
+	}
+	free(state);
+}
+
 TEST_HARNESS_MAIN

@@ -25,6 +25,11 @@
 /* A device's data may look like a mark by chance, but not often. */
 #define CANDIDATES_MAX	64U
 
+/*
+ * Read at first, as a state is small more often than not, and at most. Twice as
+ * much each time.
+ */
+#define SCAN_FIRST	0x10000U
 #define SCAN_CHUNK	0x100000U
 
 void mram_free_sections(struct mram_image *img)
@@ -244,7 +249,7 @@ static int search(struct mram_image *img, uint64_t *stop, bool *whole,
 	uint64_t at = img->state_offset, end = img->file_size, data;
 	unsigned int candidates = 0;
 	struct mram_error later;
-	size_t n, i;
+	size_t n, i, step = SCAN_FIRST;
 	uint8_t *chunk;
 	int ret = -EINVAL;
 
@@ -259,7 +264,7 @@ static int search(struct mram_image *img, uint64_t *stop, bool *whole,
 		data = mram_io_next_data(img->io, at, end);
 		if (data - at > MARK_SIZE)
 			at = data - MARK_SIZE;
-		n = end - at < SCAN_CHUNK ? (size_t)(end - at) : SCAN_CHUNK;
+		n = end - at < step ? (size_t)(end - at) : step;
 		ret = mram_io_read(img->io, at, chunk, n, why);
 		if (ret)
 			break;
@@ -276,6 +281,8 @@ static int search(struct mram_image *img, uint64_t *stop, bool *whole,
 				ret = -EINVAL;
 		}
 		at += n - (MARK_SIZE - 1);
+		if (step < SCAN_CHUNK)
+			step *= 2;
 	}
 out:
 	free(chunk);
