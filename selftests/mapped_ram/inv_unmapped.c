@@ -168,6 +168,41 @@ TEST_F(inv_unmapped, is_saved_and_stays_unmapped)
 	EXPECT_EQ(0, mapping_rss_kb(self->mem.addr));
 }
 
+/*
+ * Pages that look zero at first, many in a row, with holes in between: some are
+ * so, of others one byte is not.
+ */
+TEST_F(inv_unmapped, what_looks_zero_is_read_to_its_end)
+{
+	const size_t size = page_size(), hole = 600, after = 650;
+	struct rng rng = rng_new(0x2e40);
+	struct mapped_ram_save save;
+	size_t i, data = 0;
+
+	for (i = 0; i < PAGES; i++) {
+		if ((i >= hole && i < after) || i % 3)
+			continue;
+		/* Not where nearly all pages show that they are not zero. */
+		self->data[i * size + 16 + rng_below(&rng, size / 4)] = 1;
+		data++;
+	}
+	ASSERT_EQ(0, fill(&self->mem, self->data, 0, hole));
+	ASSERT_EQ(0, fill(&self->mem, self->data, after, PAGES - after));
+	/* From different pages on, as the cache is asked in pieces. */
+	for (i = 0; i < 150; i += 37) {
+		save = save_args(&self->r, i, PAGES - i);
+		bits_set(self->r.dirty, i, PAGES - i);
+		ASSERT_EQ(0, save_pass(&self->r, &save));
+		EXPECT_EQ(PAGES - i, save.out_zero_pages +
+				     save.out_written_pages);
+		if (!i) {
+			EXPECT_EQ(data, save.out_written_pages);
+		}
+		same_image(_metadata, &self->r, &self->img, self->data);
+	}
+	EXPECT_EQ(0, mapping_rss_kb(self->mem.addr));
+}
+
 /* A huge page may reach further than the file. */
 TEST_F(inv_unmapped, nothing_behind_the_end_is_read)
 {
