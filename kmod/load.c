@@ -111,6 +111,7 @@ static int mram_load_pin(struct mram_pass *pass, unsigned long base,
 		mram_pages_split(&pass->runs[ext->start << shift],
 				 ext->nr << shift);
 		mram_load_unpin(&pass->runs[first], i - first);
+		*taken = first;
 	}
 	return ext->nr ? 0 : mram_gup_result(got);
 }

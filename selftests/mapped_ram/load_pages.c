@@ -241,6 +241,56 @@ TEST_F(load_pages, read_only_and_no_access)
 	EXPECT_EQ(0, loader_load(l));
 }
 
+/*
+ * Of a format page only the first half can be pinned. The one before it is read,
+ * or fails to be.
+ */
+TEST_F(load_pages, part_of_a_format_page)
+{
+	struct loader *l = &self->l;
+	const size_t part = 6 * page_size();
+	struct mapped_ram_load load;
+	struct region r;
+	int dev;
+
+	/* Of a huge page no part can be protected. */
+	if (variant->kind == MEM_HUGETLB)
+		return;
+	need_loader_full(l);
+	need_loader_pinned(l);
+	dev = mr_open();
+	ASSERT_LE(0, dev);
+	ASSERT_EQ(0, mr_image_set(dev, l->img.fd, MAPPED_RAM_IMAGE_LOAD, NULL));
+	ASSERT_EQ(0, region_add(&r, dev, l->mem.addr, LENGTH, RIG_HEAD,
+				4 * page_size(), 0));
+	bits_set(r.file, 0, l->nr / 4);
+	ASSERT_EQ(0, mprotect(l->mem.addr + part, LENGTH - part, PROT_NONE));
+
+	load = load_args(&r, 0, l->nr / 4);
+	EXPECT_EQ(-EFAULT, load_pass(&r, &load));
+	EXPECT_EQ(1, load.out_error_page);
+	EXPECT_EQ(1, load.out_read_pages);
+	EXPECT_EQ(l->pins, pinned_pages());
+
+	ASSERT_EQ(0, flaky_set_all(&l->disk, FLAKY_ERROR, 0));
+	load = load_args(&r, 0, l->nr / 4);
+	load.window = 1;
+	EXPECT_EQ(-EIO, load_pass(&r, &load));
+	EXPECT_EQ(0, load.out_error_page);
+	EXPECT_EQ(l->pins, pinned_pages());
+	ASSERT_EQ(0, flaky_set_all(&l->disk, FLAKY_PASS, 0));
+
+	ASSERT_EQ(0, mprotect(l->mem.addr, LENGTH, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, memcmp(l->mem.addr, l->want, 4 * page_size()));
+	EXPECT_TRUE(loader_is_old(l->mem.addr + 4 * page_size(),
+				  LENGTH - 4 * page_size()));
+	load = load_args(&r, 0, l->nr / 4);
+	EXPECT_EQ(0, load_pass(&r, &load));
+	EXPECT_EQ(0, memcmp(l->mem.addr, l->want, LENGTH));
+	close(dev);
+	region_unmap_bitmaps(&r);
+}
+
 /* Not many I/Os: pages of a whole chunk are pinned when the first one fails. */
 TEST_F(load_pages, what_was_pinned_in_vain_is_given_back)
 {
