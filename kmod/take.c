@@ -83,7 +83,10 @@ static void mram_take_count(struct mram_take *take)
 	take->pinned = 0;
 }
 
-/* What try_grab_folio() of mm/gup.c does for FOLL_PIN. */
+/*
+ * What try_grab_folio() of mm/gup.c does for FOLL_PIN; and the page was used, as
+ * its lockless walk says.
+ */
 static __always_inline void mram_take_pin(struct mram_take *take,
 					  struct folio *folio,
 					  unsigned long nr)
@@ -100,6 +103,8 @@ static __always_inline void mram_take_pin(struct mram_take *take,
 		mram_take_count(take);
 	take->node = node;
 	take->pinned += nr;
+	if (!folio_test_referenced(folio))
+		folio_set_referenced(folio);
 }
 
 /* @nr references or pins to a mapped page's folio. False: not so simple. */

@@ -248,19 +248,24 @@ static bool mram_io_settle(struct mram_io *io, ssize_t ret)
 	return false;
 }
 
+static bool mram_pass_plugs(const struct mram_pass *pass)
+{
+	return pass->image->bios || pass->args.load;
+}
+
 /**
  * mram_pass_plug() - what is submitted from here on goes to the driver in batches
  * @pass: the pass
  *
- * Bios only: a file system plugs for itself, and its completions cost more when
- * they come in batches from another context.
+ * Not writes to a file: a file system plugs for itself, and the completions of
+ * writes cost more when they come in batches from another context.
  *
  * Nothing may stay behind for long: mram_pass_unplug() is due before anything
  * else is done.
  */
 void mram_pass_plug(struct mram_pass *pass)
 {
-	if (!pass->image->bios)
+	if (!mram_pass_plugs(pass))
 		return;
 	pass->ahead = 0;
 	blk_start_plug(&pass->plug);
@@ -274,7 +279,7 @@ void mram_pass_unplug(struct mram_pass *pass)
 /* Have requests made for as many I/Os as probably follow now. */
 static void mram_io_ahead(struct mram_pass *pass)
 {
-	if (!pass->image->bios)
+	if (!mram_pass_plugs(pass))
 		return;
 	if (!pass->ahead) {
 		/* In groups, so that the device works while we do. */
