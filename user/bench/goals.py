@@ -66,6 +66,15 @@ def scattered(g, results):
             g.ratio(f"{text}: module bridged / unbridged", bridged, plain, 0.25)
 
 
+def apart_from_memory(g, results, text, other, limit, at):
+    """What is left to do when the memory is made, which is alike for all."""
+    module, beside, made = [one(results, engine=e, **at)
+                            for e in ("module", other, "populate")]
+    if None not in (module, beside, made):
+        g.ratio(f"{text}: module / {other}, apart from making the memory",
+                module - made, beside - made, limit)
+
+
 def loads(g, results):
     for name in ("load-full", "load-sparse", "load-scattered"):
         for case in (name, name + "+used"):
@@ -75,6 +84,8 @@ def loads(g, results):
                     g.ratio(f"{case}, {memory}, {target}: module / uring",
                             one(results, engine="module", **at),
                             one(results, engine="uring", **at), 0.75)
+                    apart_from_memory(g, results, f"{case}, {memory}, {target}",
+                                      "uring", 0.75, at)
     # QEMU loads into memory that has to be made.
     for name, also in (("load-full", ""), ("load-full+used", "'s load-full")):
         for qemu in ("qemu-plain", "qemu-multifd"):
@@ -83,6 +94,9 @@ def loads(g, results):
                         engine="module"),
                     one(results, case="load-full", target="xfs-ram",
                         engine=qemu), 1 / 10)
+    for qemu in ("qemu-plain", "qemu-multifd"):
+        apart_from_memory(g, results, "load-full, xfs-ram", qemu, 1 / 10,
+                          {"case": "load-full", "target": "xfs-ram"})
 
 
 def lazily(g, results):

@@ -16,8 +16,9 @@ out=$2
 guest_engines=${ENGINES:-module uring}
 guest_engines=${guest_engines//module-pin/}
 guest_engines=${guest_engines//bio/}
-: "${CASES:=all}" "${ENGINES:=module module-pin uring pwrite bio}" "${SIZE:=256}"
-: "${WINDOW:=32}" "${MAX_EXTENT:=1024}" "${BRIDGE:=16}" "${ROUNDS:=3}"
+guest_engines=${guest_engines//populate/}
+: "${CASES:=all}" "${ENGINES:=module module-pin uring pwrite populate bio}"
+: "${SIZE:=256}" "${WINDOW:=32}" "${MAX_EXTENT:=1024}" "${BRIDGE:=16}" "${ROUNDS:=3}"
 : "${TOUCHED:=64}" "${UNTOUCHED_SIZE:=16384}" "${PERF:=}"
 : "${FLAT_SIZES:=64 256 1024 4096 8192}" "${START_SIZES:=64 4096}"
 all="full zero scatter25 scatter25+bridge scatter25+auto random1 random1+bridge"
@@ -120,6 +121,12 @@ many()
 		fit=$engines
 		case " $fit " in
 		*" bio "*) bio_fits "$target" || fit=${fit//bio/} ;;
+		esac
+		# What loading into new memory cannot do without
+		case $name in
+		load-*+used) fit=${fit//populate/} ;;
+		load-*) ;;
+		*) fit=${fit//populate/} ;;
 		esac
 		[ -n "${fit// /}" ] || continue
 		for memory in $kinds; do
@@ -286,12 +293,10 @@ run_case()
 		;;
 	load-qemu)
 		# QEMU wants to read what it wrote: the others with it.
-		for more in "" --used; do
-			# shellcheck disable=SC2086 # none or one
-			many xfs-ram "${MEMORY:-thp}" "module uring pread" \
-				--case load-full --size "$SIZE" \
-				--window "$WINDOW" $more
-		done
+		options+=(--case load-full --size "$SIZE" --window "$WINDOW")
+		more="module uring pread"
+		many xfs-ram "${MEMORY:-thp}" "$more populate" "${options[@]}"
+		many xfs-ram "${MEMORY:-thp}" "$more" "${options[@]}" --used
 		with_qemu xfs-ram load-plain load-multifd || {
 			say "failed: load with qemu"
 			status=1

@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../lib/bitmap.h"
 #include "bench.h"
 
 /* As much as the region's record and bitmap need, or device state and end. */
@@ -153,6 +154,27 @@ static int read_buffered(struct mram_image *img, const struct memory *m,
 	return 0;
 }
 
+/* Only make the memory that the pages are read into, whoever reads them. */
+static int populate(const struct memory *m, const struct pattern *p,
+		    struct mram_restore_stats *st)
+{
+	uint64_t page = 0, end;
+
+	for (;; page = end) {
+		while (page < p->pages && !bitmap_test(p->dirty, page))
+			page++;
+		if (page == p->pages)
+			return 0;
+		end = page;
+		while (end < p->pages && bitmap_test(p->dirty, end))
+			end++;
+		if (madvise(m->p + page * PAGE, (end - page) * PAGE,
+			    MADV_POPULATE_WRITE))
+			fail("cannot make memory: %m");
+		st->read += end - page;
+	}
+}
+
 static struct job eager(const struct options *o, const struct memory *m,
 			const struct pattern *p)
 {
@@ -178,6 +200,8 @@ static struct job eager(const struct options *o, const struct memory *m,
 	in = clock_now();
 	if (!ret && !strcmp(o->engine, "buffered"))
 		ret = read_buffered(img, m, o->target, &st, &err);
+	else if (!ret && !strcmp(o->engine, "populate"))
+		ret = populate(m, p, &st);
 	else if (!ret)
 		ret = mram_image_restore(img, 0, m->p, m->size, &ro, &st, &err);
 	pass = clock_now();

@@ -12,6 +12,7 @@ ENGINES = {
     "uring-plain": "#f0c060",
     "pwrite": "#999999",
     "pread": "#999999",
+    "populate": "#d0d0d0",
     "lazy": "#009e73",
     "lazy-1": "#40be93",
     "copy": "#999999",
