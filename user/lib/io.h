@@ -65,14 +65,6 @@ struct mram_io {
 int mram_io_open(struct mram_io **out, const char *path, uint32_t flags,
 		 struct mram_error *err);
 
-/**
- * mram_io_want_extents - ask the file system for space in pieces of @bytes
- *
- * For a file that is still empty. A hint: finding space and noting it down is
- * most of the work for a large write to a new file, and it is by the piece.
- */
-void mram_io_want_extents(const struct mram_io *io, uint32_t bytes);
-
 /** mram_io_close - close and free; what is held back is lost. NULL is fine */
 void mram_io_close(struct mram_io *io);
 

@@ -211,20 +211,6 @@ fail:
 	return ret;
 }
 
-/* Only XFS has such a thing. Elsewhere, and for what has space already, none. */
-void mram_io_want_extents(const struct mram_io *io, uint32_t bytes)
-{
-	struct fsxattr attr;
-	struct stat st;
-
-	if (io->is_block || fstat(io->fd, &st) || st.st_blocks ||
-	    ioctl(io->fd, FS_IOC_FSGETXATTR, &attr) || attr.fsx_extsize)
-		return;
-	attr.fsx_xflags |= FS_XFLAG_EXTSIZE;
-	attr.fsx_extsize = bytes;
-	ioctl(io->fd, FS_IOC_FSSETXATTR, &attr);
-}
-
 void mram_io_close(struct mram_io *io)
 {
 	if (!io)

@@ -22,8 +22,6 @@
 #define MAX_PASSES	10
 /* Of most file systems' work for new space it takes as much for an I/O. */
 #define EXTENT_BYTES	(4u << 20)
-/* And for a piece of new space. An image may have so much more behind its data. */
-#define SPACE_BYTES	(16u << 20)
 
 int qemu_job_at(struct qemu_job *j, enum mram_qemu_phase phase, uint64_t done,
 		uint64_t total)
@@ -279,7 +277,6 @@ static int save(struct qemu_job *j, const char *path, struct mram_error *err)
 		return ret;
 	j->stats.engine = mram_session_engine(j->s);
 	j->s->layout.roomy = true;
-	mram_io_want_extents(j->s->io, SPACE_BYTES);
 	ret = add_regions(j, err);
 	if (!ret && j->o.flags & MRAM_QEMU_UPDATE)
 		ret = qemu_open_old(j, path, err);
