@@ -3,7 +3,9 @@
  * Proves that of memory which the image does not hold only so much is taken out
  * of the userfaultfd as is worth it: the largest ranges, and no more than 8,
  * however many there are; that the start does not wait for that, and whoever
- * touches that memory meanwhile does not notice; and that all of it is zero.
+ * touches or moves that memory meanwhile does not notice; and that all of it is
+ * zero. The linker puts this program's own pread() before the real one (see the
+ * Makefile): it can be held up.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -217,6 +219,130 @@ TEST_F_TIMEOUT(gaps, that_were_moved, 180)
 	mram_restore_lazy_close(l);
 	mram_image_close(img);
 	munmap(q, LENGTH);
+}
+
+static struct {
+	bool on;
+	bool reached;
+} hold;
+
+static void hold_up(void)
+{
+	while (__atomic_load_n(&hold.on, __ATOMIC_ACQUIRE)) {
+		__atomic_store_n(&hold.reached, true, __ATOMIC_RELEASE);
+		usleep(200);
+	}
+}
+
+ssize_t __real_pread(int fd, void *buf, size_t n, off_t offset);
+ssize_t __wrap_pread(int fd, void *buf, size_t n, off_t offset);
+ssize_t __wrap_pread(int fd, void *buf, size_t n, off_t offset)
+{
+	hold_up();
+	return __real_pread(fd, buf, n, offset);
+}
+
+ssize_t __real_pread64(int fd, void *buf, size_t n, off_t offset);
+ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset);
+ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset)
+{
+	hold_up();
+	return __real_pread64(fd, buf, n, offset);
+}
+
+struct move {
+	unsigned char *from, *to;
+	size_t length;
+	bool good, done;
+};
+
+static void *move_run(void *move)
+{
+	struct move *m = move;
+
+	m->good = mremap(m->from, m->length, m->length,
+			 MREMAP_MAYMOVE | MREMAP_FIXED, m->to) == m->to;
+	__atomic_store_n(&m->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/*
+ * Memory is moved, and the only thread that could hear of it is busy until the
+ * gaps have been left out. The first large one is moved in part; or all of it,
+ * and something else is mapped where it was.
+ */
+static void moved_unheard(struct __test_metadata *_metadata,
+			  FIXTURE_DATA(gaps) *self, bool all)
+{
+	unsigned char *p = self->p + (-(uintptr_t)self->p & (2 * MIB - 1)), *q;
+	size_t gap = gap_at(9), at = all ? gap_at(10) : gap + LARGE_GAP / 2;
+	int told = 0;
+	struct mram_restore_lazy_opts o =
+		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
+			  .fault_threads = 1, .stream_threads = 1,
+			  .error = failed, .data = &told);
+	struct mram_restore_lazy *l;
+	struct mram_image *img;
+	struct waiter busy, late;
+	struct move m;
+	pthread_t id;
+
+	q = mmap(NULL, LENGTH, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, q);
+	l = started(&img, &self->m, p, &o);
+	__atomic_store_n(&hold.on, true, __ATOMIC_RELEASE);
+	waiter_start(&busy, p + gap_at(SMALL + LARGE - 1));
+	while (!__atomic_load_n(&hold.reached, __ATOMIC_ACQUIRE))
+		usleep(200);
+	m = (struct move){ .from = p, .to = q, .length = at };
+	ASSERT_EQ(0, pthread_create(&id, NULL, move_run, &m));
+	/* It is there, and the event waits to be read. */
+	while (mappings(q, LENGTH) < 2)
+		usleep(200);
+	if (all)
+		ASSERT_EQ(p + gap, mmap(p + gap, LARGE_GAP,
+					PROT_READ | PROT_WRITE,
+					MAP_PRIVATE | MAP_ANONYMOUS |
+					MAP_NORESERVE | MAP_FIXED, -1, 0));
+	mram_restore_lazy_resume(l);
+	/* The other six large ones, and the half that is still here. */
+	while (mappings(p + at, LENGTH - at) < 2 * (MOST - 2) + !all)
+		usleep(200);
+	EXPECT_FALSE(__atomic_load_n(&m.done, __ATOMIC_ACQUIRE));
+	EXPECT_EQ(1, mappings(q, at));
+	__atomic_store_n(&hold.on, false, __ATOMIC_RELEASE);
+	pthread_join(id, NULL);
+	ASSERT_TRUE(m.good);
+
+	waiter_start(&late, q + at - PAGE);
+	while (!waiter_through(&late)) {
+		/* There is nobody who could still bring it. */
+		ASSERT_EQ(0, __atomic_load_n(&told, __ATOMIC_RELAXED));
+		usleep(200);
+	}
+	waiter_join(&late);
+	waiter_join(&busy);
+	EXPECT_EQ(0, late.signal);
+	EXPECT_EQ(0, busy.signal);
+	EXPECT_EQ(0, memcmp(q, self->m.p, at));
+	EXPECT_EQ(0, memcmp(p + at, self->m.p + at, LENGTH - at));
+	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+	EXPECT_EQ(SMALL + LARGE, stats_of(l).read);
+	EXPECT_EQ(0, told);
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+	munmap(q, LENGTH);
+}
+
+TEST_F_TIMEOUT(gaps, moved_in_part_unheard, 180)
+{
+	moved_unheard(_metadata, self, false);
+}
+
+TEST_F_TIMEOUT(gaps, moved_as_a_whole_unheard, 180)
+{
+	moved_unheard(_metadata, self, true);
 }
 
 /* What is named there needs nobody to bring it, nor to wait for it. */

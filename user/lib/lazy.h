@@ -43,10 +43,11 @@
 /*
  * Absent memory from here on is let go of as soon as there is time: it costs
  * nothing, faults no more, and may have huge pages. Only so many ranges in all
- * blocks, and one more in each.
+ * blocks, and one more in each; and twice as many where they were cut apart.
  */
 #define LAZY_GAP	(2ull << 20)
 #define LAZY_MAX_PARTS	7
+#define LAZY_MAX_LEFT_OUT	(2 * (LAZY_MAX_PARTS + 1))
 
 /* Read along between pages that are wanted, in bytes. */
 #define LAZY_BRIDGE	(32u << 10)
@@ -124,7 +125,7 @@ struct lazy_block {
 	struct lazy_segment *segment;
 	size_t nr_segments;
 	bool registered;
-	struct lazy_segment left_out[LAZY_MAX_PARTS + 1];
+	struct lazy_segment left_out[LAZY_MAX_LEFT_OUT];
 	size_t nr_left_out;
 };
 

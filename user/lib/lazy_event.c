@@ -130,6 +130,43 @@ static void cut(struct mram_restore_lazy *l, struct lazy_block *b,
 	lazy_block_sort(b);
 }
 
+/*
+ * What was left out while the event was still to be read was moved before: it is
+ * registered where it is now. Only what is registered tells of its moves, so all
+ * of it that is in the range is such. Nobody has to bring anything of it, but who
+ * touches it waits.
+ */
+static void cut_left_out(struct mram_restore_lazy *l, struct lazy_block *b,
+			 uint64_t start, uint64_t end, uint64_t to)
+{
+	uint64_t first, units, addr;
+	size_t i;
+
+	for (i = 0; i < b->nr_left_out; i++) {
+		struct lazy_segment *s = &b->left_out[i], old = *s, rest;
+
+		if (!in_segment(b, s, start, end, &first, &units))
+			continue;
+		addr = old.addr + (first << b->unit_shift);
+		rest = (struct lazy_segment){
+			addr + (units << b->unit_shift),
+			old.first + first + units, old.units - first - units,
+		};
+		s->units = first;
+		/* Without room for both, lazy_is_left_out() knows less. */
+		if (!first)
+			*s = rest;
+		else if (rest.units && b->nr_left_out < LAZY_MAX_LEFT_OUT)
+			b->left_out[b->nr_left_out++] = rest;
+		if (to && !add_segment(b, to + (addr - start),
+				       old.first + first, units))
+			lazy_uffd_unregister(l->fds[b->fd].fd,
+					     to + (addr - start),
+					     units << b->unit_shift);
+	}
+	lazy_block_sort(b);
+}
+
 const char *lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
 		       const struct uffd_msg *msg)
 {
@@ -159,10 +196,12 @@ const char *lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
 
 		if (&l->fds[b->fd] != f)
 			continue;
-		if (msg->event == UFFD_EVENT_REMOVE)
+		if (msg->event == UFFD_EVENT_REMOVE) {
 			removed(l, b, start, end);
-		else
-			cut(l, b, start, end, to);
+			continue;
+		}
+		cut(l, b, start, end, to);
+		cut_left_out(l, b, start, end, to);
 	}
 	/* Who waits for what is not to come, or elsewhere, has to look again. */
 	lazy_uffd_wake(f->fd, start, end - start);

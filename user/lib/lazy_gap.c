@@ -66,7 +66,8 @@ static size_t choose_gaps(const struct lazy_block *b, struct gap *gaps,
 
 /*
  * What cannot be left out is only more work: for one, what the machine has
- * unmapped or moved apart meanwhile.
+ * unmapped or moved apart meanwhile. If that was just now, it may be that less
+ * of it is found there, or something else: the event puts that right.
  */
 static void leave_out(struct mram_restore_lazy *l, struct lazy_block *b,
 		      const struct gap *g)
@@ -75,7 +76,8 @@ static void leave_out(struct mram_restore_lazy *l, struct lazy_block *b,
 
 	pthread_rwlock_wrlock(&l->place);
 	addr = lazy_block_where(b, g->first, &units);
-	if (addr && units >= g->units && lazy_block_make_room(b, 1) &&
+	if (addr && units >= g->units &&
+	    b->nr_left_out < LAZY_MAX_LEFT_OUT && lazy_block_make_room(b, 1) &&
 	    !lazy_uffd_unregister(l->fds[b->fd].fd, addr,
 				  g->units << b->unit_shift)) {
 		b->left_out[b->nr_left_out++] =
