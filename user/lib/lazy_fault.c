@@ -268,18 +268,23 @@ static unsigned int take_messages(struct lazy_worker *w, struct lazy_fd *fd,
  */
 #define MAX_STALE	1000
 
-/* The event that memory was moved comes after the faults where it is now. */
+/*
+ * The event that memory was moved comes after the faults where it is now. It may
+ * not even be there yet: then they are to come once more.
+ */
 static void look_again(struct lazy_worker *w, const struct lazy_fd *fd)
 {
 	struct mram_restore_lazy *l = w->l;
 	const uint64_t page = UINT64_C(1) << l->page_shift;
 	struct lazy_block *b;
 	uint64_t unit;
-	bool known;
+	bool due, known;
 
+	/* Asked before the look: what was read since is taken in by then. */
+	due = lazy_uffd_zero(fd->fd, 0, 0) == -EAGAIN;
 	pthread_rwlock_rdlock(&l->place);
 	b = lazy_block_find(l, fd, w->unknown, &unit);
-	known = b || (lazy_is_left_out(l, fd, w->unknown) &&
+	known = b || due || (lazy_is_left_out(l, fd, w->unknown) &&
 		      w->stale++ < MAX_STALE);
 	if (b)
 		lazy_wake(l, b, unit, unit + 1);
