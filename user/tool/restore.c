@@ -41,7 +41,7 @@ static const char help[] =
 "with --lazy:\n"
 "  --fault-around SIZE  read so much around a page that is touched (64K)\n"
 "  --record FILE       write there which pages were touched first\n"
-"  --working-set FILE  read first what was recorded there\n"
+"  --working-set FILE  bring first what was recorded there\n"
 "with both:\n"
 "  --json              tell what was done as JSON\n"
 "\n"

@@ -26,7 +26,7 @@
  * @lazy: the socket on which a virtual machine monitor hands its memory over, or
  *        NULL
  * @record: where to write which pages were touched first, or NULL
- * @working_set: what to read first, or NULL
+ * @working_set: what to bring first, or NULL
  * @fault_around: bytes to read around a page that is touched
  * @json: tell what was done as JSON
  */

@@ -158,7 +158,7 @@ static int print_json(const struct job *j,
 
 static int print(const struct job *j, const struct mram_restore_lazy_stats *s)
 {
-	printf("%zu of %d blocks restored: %llu pages read, of which %llu for %llu faults; %llu touched and zero, %llu I/Os, %s, %.2f s\n",
+	printf("%zu of %d blocks restored: %llu pages read, of which %llu for %llu faults; %llu zero, %llu I/Os, %s, %.2f s\n",
 	       j->peer.nr_maps, j->r->facts.count,
 	       (unsigned long long)s->read,
 	       (unsigned long long)s->fault_pages,

@@ -99,7 +99,7 @@ static void finish(struct lazy *l, FILE *json)
 		die("%llu pages were there before they were restored, %llu could not be read",
 		    (unsigned long long)s.existed,
 		    (unsigned long long)s.failed);
-	print_fact("pages", "%llu read (%llu for %llu faults, the rest streamed), %llu touched and zero; %.1f MB in %llu I/Os, %.1f ms",
+	print_fact("pages", "%llu read (%llu for %llu faults, the rest streamed), %llu zero; %.1f MB in %llu I/Os, %.1f ms",
 		   (unsigned long long)s.read,
 		   (unsigned long long)s.fault_pages,
 		   (unsigned long long)s.faults, (unsigned long long)s.zero,

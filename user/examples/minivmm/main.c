@@ -44,7 +44,7 @@ static const char usage_text[] =
 "                        touches is read, unless there is a working set (0)\n"
 "  --fault-around BYTES  with --lazy, read so much around what it touches\n"
 "  --record FILE         with --lazy, write there what it touched first\n"
-"  --working-set FILE    with --lazy, read first what was recorded there\n"
+"  --working-set FILE    with --lazy, bring first what was recorded there\n"
 "  --await               and let the guest wait for that\n"
 "\n"
 "Exit status: 0 when all is right, 1 when something failed or is wrong, 2 when\n"
