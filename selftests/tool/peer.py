@@ -207,6 +207,10 @@ class Peer:
             thread.join()
         return wrong
 
+    def resident(self):
+        """How many pages of all blocks are there."""
+        return sum(memory.resident() for memory in self.memory.values())
+
     def close(self):
         os.close(self.uffd)
         self.socket.close()
@@ -230,6 +234,11 @@ class Tool:
         while wait and not os.path.exists(self.path) and \
                 self.process.poll() is None:
             time.sleep(0.01)
+
+    def has_ended(self):
+        """It has, and still waits to be waited for."""
+        return os.waitid(os.P_PID, self.process.pid,
+                         os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def end(self):
         try:
