@@ -92,6 +92,11 @@ TEST_F(inv_swap, dirty_pages_are_saved)
 	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
 }
 
+/*
+ * Bridges of one page each, at odd places and at even ones: to who took the
+ * entry of a page that is out for one that is there, every second may look as if
+ * it was special.
+ */
 TEST_F(inv_swap, clean_pages_stay_out)
 {
 	struct rig *rig = &self->rig;
@@ -100,15 +105,17 @@ TEST_F(inv_swap, clean_pages_stay_out)
 
 	if (variant->flags)
 		SKIP(return, "pinned pages are not swapped out");
-	for (i = 0; i < 20; i += 2)
+	for (i = 0; i < 20; i += 2) {
 		model_write_random(&rig->m, &self->rng, 100 + i);
+		model_write_random(&rig->m, &self->rng, 151 + i);
+	}
 	swap_out(rig);
 	before = resident(rig);
 	ASSERT_GT(PAGES / 4, before);
 	save.bridge = 8;
 	ASSERT_EQ(0, save_pass(&rig->r, &save));
-	EXPECT_LE(resident(rig), before + 10);
-	EXPECT_EQ(10, save.out_written_pages);
+	EXPECT_LE(resident(rig), before + 20);
+	EXPECT_EQ(20, save.out_written_pages);
 	model_save(&rig->m, 0, PAGES, NULL, NULL);
 	EXPECT_EQ(0, model_check(&rig->m)) TH_LOG("%s", rig->m.why);
 }
