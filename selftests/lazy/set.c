@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -202,6 +203,86 @@ TEST_F(set, zero_pages_are_known)
 		memory_free(&mem);
 	}
 	EXPECT_EQ(0, self->messages);
+	model_free(&m);
+}
+
+/* A file on a tmpfs of its own, which goes with it; -1 if that is not allowed. */
+static int small_file(size_t length, size_t room)
+{
+	char dir[] = "/tmp/mram.XXXXXX", path[64], size[32];
+	int fd = -1;
+
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/memory", dir);
+	snprintf(size, sizeof(size), "size=%zu", room);
+	if (!mount("tmpfs", dir, "tmpfs", 0, size)) {
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		umount2(dir, MNT_DETACH);
+	}
+	rmdir(dir);
+	if (fd >= 0 && ftruncate(fd, (off_t)length))
+		exit(1);
+	return fd;
+}
+
+static void count_error(void *data, const struct mram_error *err)
+{
+	message(data, err->message);
+}
+
+/* Where the image fits and zero pages do not, nobody hears of those. */
+TEST_F(set, zero_pages_without_room)
+{
+	struct mram_restore_lazy_opts o =
+		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
+			  .fault_around = 1, .error = count_error,
+			  .message = message, .data = self,
+			  .record = self->path);
+	struct model m = model_make(PATTERN_SCATTERED, LENGTH);
+	int fd = small_file(LENGTH, m.set * PAGE);
+	struct mram_restore_lazy_stats st;
+	struct mram_restore_lazy *l;
+	struct mram_image *img;
+	unsigned char *p;
+	size_t at;
+
+	if (fd < 0) {
+		model_free(&m);
+		SKIP(return, "no tmpfs may be mounted");
+	}
+	l = started(&img, &m, self->mem.p, &o);
+	touch_some(_metadata, &m, self->mem.p);
+	ASSERT_OK(mram_restore_lazy_finish(l, NULL, &error));
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+
+	p = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	o.record = NULL;
+	o.working_set = self->path;
+	l = started(&img, &m, p, &o);
+	EXPECT_EQ(64, stats_of(l).set_left);
+	for (at = 0; at < LENGTH; at += 4 * PAGE)
+		EXPECT_EQ(0, touch(p + at));
+	STATS_WHEN(st, l, !st.left);
+	EXPECT_EQ(48, st.set_left);
+	mram_restore_lazy_resume(l);
+	STATS_WHEN(st, l, !st.set_left || self->messages);
+	EXPECT_EQ(0, self->messages);
+	EXPECT_EQ(0, st.zero);
+	/* With room for one more, whoever touches one gets it. */
+	ASSERT_EQ(0, madvise(p, PAGE, MADV_REMOVE));
+	EXPECT_EQ(0, touch(p + 2 * PAGE));
+	ASSERT_OK(mram_restore_lazy_finish(l, &st, &error));
+	EXPECT_EQ(1, st.zero);
+	EXPECT_EQ(0, st.set_left);
+	EXPECT_EQ(64, st.working_set);
+	mram_restore_lazy_close(l);
+	mram_image_close(img);
+	EXPECT_EQ(0, self->messages);
+	munmap(p, LENGTH);
+	close(fd);
 	model_free(&m);
 }
 

@@ -96,7 +96,8 @@ struct lazy_segment {
  *           its own, which costs nothing before it is written to.
  * @claimed: by units, atomic
  * @placed: by units, atomic: see above
- * @wanted: by units, what the working set names; or NULL
+ * @wanted: by units, what the working set names and nobody has placed, atomic;
+ *          or NULL
  * @touched: by units, what was recorded; or NULL. Under record.lock.
  * @segment: @nr_segments of them, in the order of their units, under @place:
  *           what is registered with the userfaultfd, and nothing else
@@ -463,7 +464,7 @@ void lazy_only(struct lazy_chunk *c, uint64_t unit);
  * @wake: who waits for them tries again
  *
  * Streaming may have passed them by, so lazy_fail() or lazy_rewind() is due
- * afterwards.
+ * afterwards, unless they need not be brought.
  */
 void lazy_give_back(struct lazy_worker *w, const struct lazy_chunk *c,
 		    bool wake);
@@ -541,7 +542,7 @@ int lazy_record_write(struct mram_restore_lazy *l, struct mram_error *err);
 /** lazy_set_read - take in the working set, or tell why not */
 void lazy_set_read(struct mram_restore_lazy *l);
 
-/** lazy_set_placed - units that it may name need nothing any more */
+/** lazy_set_placed - units that it may name need nothing any more for it */
 void lazy_set_placed(struct mram_restore_lazy *l, const struct lazy_block *b,
 		     uint64_t first, uint64_t end);
 

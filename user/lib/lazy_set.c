@@ -380,21 +380,29 @@ static const char *take_file(struct mram_restore_lazy *l,
 
 /* Pages that it names, in units. */
 static uint64_t count(const struct mram_restore_lazy *l,
-		      const struct lazy_block *b, uint64_t first, uint64_t end)
+		      const struct lazy_block *b)
 {
 	if (!b->wanted)
 		return 0;
-	return bitmap_count(b->wanted, first, end)
+	return bitmap_count(b->wanted, 0, b->units)
 	       << (b->unit_shift - l->page_shift);
 }
 
 void lazy_set_placed(struct mram_restore_lazy *l, const struct lazy_block *b,
 		     uint64_t first, uint64_t end)
 {
-	uint64_t pages = count(l, b, first, end);
+	uint64_t units = 0, w;
 
-	if (pages)
-		__atomic_fetch_sub(&l->counts.set_left, pages,
+	if (!b->wanted)
+		return;
+	/* Given up before, or by others now: each is counted once. */
+	for (w = first / BITS_PER_WORD; w * BITS_PER_WORD < end; w++)
+		units += (unsigned int)__builtin_popcountll(
+			bitmap_claim(&b->wanted[w],
+				     bitmap_mask(w, first, end)));
+	if (units)
+		__atomic_fetch_sub(&l->counts.set_left,
+				   units << (b->unit_shift - l->page_shift),
 				   __ATOMIC_RELAXED);
 }
 
@@ -412,8 +420,7 @@ void lazy_set_read(struct mram_restore_lazy *l)
 	free(file);
 	if (!why) {
 		for (i = 0; i < l->nr_blocks; i++)
-			l->named += count(l, &l->blocks[i], 0,
-					  l->blocks[i].units);
+			l->named += count(l, &l->blocks[i]);
 		l->counts.set_left = l->named;
 		l->has_set = true;
 		return;

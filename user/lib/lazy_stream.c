@@ -34,7 +34,7 @@ static uint64_t open_word(const struct lazy_chunk *c, uint64_t word,
 {
 	uint64_t held = c->b->present[word];
 
-	return (c->zero ? ~held : held) & among[word] &
+	return (c->zero ? ~held : held) & bitmap_read(&among[word]) &
 	       ~bitmap_read(&c->b->claimed[word]);
 }
 
@@ -109,12 +109,28 @@ static bool may_stream(const struct mram_restore_lazy *l)
 	       l->next_phase < LAZY_NO_PHASE;
 }
 
+/*
+ * What is not there for zero pages, nobody but the working set has asked for: it
+ * is the order that this names, and not what must be there.
+ */
+static bool forgo(struct lazy_worker *w, const struct lazy_chunk *c, int ret)
+{
+	uint64_t unit;
+
+	if (!c->zero || ret != -ENOMEM)
+		return false;
+	for (unit = c->first; unit < c->end; unit++)
+		if (lazy_own(c, unit))
+			lazy_set_placed(w->l, c->b, unit, unit + 1);
+	return true;
+}
+
 void *lazy_stream_thread(void *worker)
 {
 	struct lazy_worker *w = worker;
 	struct mram_restore_lazy *l = w->l;
 	struct lazy_chunk c = { .own = w->own };
-	bool have;
+	bool have, forgone;
 	int ret;
 
 	for (;;) {
@@ -139,9 +155,11 @@ void *lazy_stream_thread(void *worker)
 			ret = lazy_place(w, &c, c.zero ? LAZY_ZERO : LAZY_COPY);
 		if (!ret)
 			continue;
+		forgone = forgo(w, &c, ret);
 		/* Who waits for them is served by itself, as far as possible. */
 		lazy_give_back(w, &c, true);
-		lazy_fail(l, &w->err);
+		if (!forgone)
+			lazy_fail(l, &w->err);
 	}
 	pthread_mutex_unlock(&l->lock);
 	return NULL;
