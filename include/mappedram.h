@@ -950,8 +950,12 @@ struct mram_restore_lazy;
  * @record: where to write which pages were touched first, for the next time;
  *          NULL for nowhere
  * @working_set: what @record wrote the last time: these pages are brought first,
- *               and of them first those that are zero. NULL for none. A file that is missing, damaged or of another
- *               image is ignored, with a @message.
+ *               and of them first those that are zero. NULL for none. A file
+ *               that is missing, damaged or of another image is ignored, with a
+ *               @message. In shared memory and in huge pages zero pages take
+ *               room: as far as there is none they are left out, but where it
+ *               is not enough for all of the memory, they may take what the
+ *               image's pages need.
  * @error: called for each read that fails, from a thread of the library. It may
  *         call mram_restore_lazy_pause(), _cancel() and _stats(), must not
  *         touch the memory, and must not unmap or discard any. May be NULL.
@@ -1128,8 +1132,8 @@ void mram_restore_lazy_cancel(struct mram_restore_lazy *l);
  * @stream_calls: of these, to read and place pages that nobody had touched
  * @nsec: wall-clock time since the start, up to the end
  * @method: how pages are placed: "copy" and others; static
- * @set_left: of @working_set, pages that are not there yet: who waits until
- *            there are none has few faults
+ * @set_left: of @working_set, pages that are to come yet: who waits until there
+ *            are none has few faults
  *
  * Pages are of the system's page size here, whatever the image's and the
  * memory's are.
