@@ -2,7 +2,8 @@
 /*
  * The floor of the experiments: what the I/Os of a job cost as raw bios. Pages
  * and memory ranges are there before the clock runs; a run does nothing but fill
- * in bios and submit them, in batches under a plug.
+ * in bios and submit them, in batches under a plug. Those of a commit come one
+ * after the other.
  */
 #include <linux/bio.h>
 #include <linux/blkdev.h>
@@ -134,6 +135,32 @@ static long floor_run(struct floor *f)
 	return blk_status_to_errno(f->status);
 }
 
+static int floor_write_block(const struct floor *f, loff_t pos)
+{
+	struct block_device *bdev = I_BDEV(f->target->f_mapping->host);
+	struct bio_vec bvec;
+	struct bio bio;
+	int err;
+
+	bvec_set_page(&bvec, f->pages[0], PAGE_SIZE, 0);
+	bio_init(&bio, bdev, &bvec, 1, REQ_OP_WRITE | REQ_SYNC | REQ_IDLE);
+	bio.bi_vcnt = 1;
+	bio.bi_iter.bi_sector = pos >> SECTOR_SHIFT;
+	bio.bi_iter.bi_size = PAGE_SIZE;
+	err = submit_bio_wait(&bio);
+	bio_uninit(&bio);
+	return err ?: blkdev_issue_flush(bdev);
+}
+
+static int floor_commit(const struct floor *f)
+{
+	loff_t end = f->set.offset + ((loff_t)f->set.pages << PAGE_SHIFT);
+
+	if (!f->free)
+		return -EINVAL;
+	return floor_write_block(f, end) ?: floor_write_block(f, 0);
+}
+
 /* An extent's place on the device and in memory. */
 static struct bio_vec *floor_extent(const struct floor *f,
 				    struct floor_extent *x, loff_t pos,
@@ -219,6 +246,8 @@ static long floor_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		ret = floor_set(f, (void __user *)arg);
 	else if (cmd == MRAM_FLOOR_RUN)
 		ret = floor_run(f);
+	else if (cmd == MRAM_FLOOR_COMMIT)
+		ret = floor_commit(f);
 	mutex_unlock(&f->lock);
 	return ret;
 }

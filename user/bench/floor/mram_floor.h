@@ -47,4 +47,10 @@ struct mram_floor_set {
 /* Writes all extents. */
 #define MRAM_FLOOR_RUN	_IO('F', 2)
 
+/*
+ * What a commit does to a device: writes a block behind the pages, flushes,
+ * writes the first block, flushes.
+ */
+#define MRAM_FLOOR_COMMIT	_IO('F', 3)
+
 #endif /* MRAM_FLOOR_H */
