@@ -122,19 +122,22 @@ def test_words(image):
     peer = Peer()
     tool = Tool(image, "--max-extent", "64K", "--fault-around", "1")
     peer.connect(tool.path)
+    waits = peer.touch("vga.vram")
     text = json.dumps(peer.mappings(), indent=8).encode()
     peer.send(text[:1], [peer.uffd])
     for at in range(1, len(text), 5):
         peer.send(text[at:at + 5], [])
     wrong = peer.wrong_pages()
+    waits.join()
     answer = peer.answer()
     status, out, err = tool.end()
     report = json.loads(out or "{}")
     result(not wrong and answer == {"resident": True} and status == 0 and
            report["read"] == set_pages(), "in many pieces",
            wrong[:8], answer, status, out, err)
+    # How many were faster than the streaming nobody knows.
     result(0 < report["bytes"] <= report["ios"] * (64 << 10) and
-           0 < report["fault_pages"] <= report["faults"],
+           report["fault_pages"] <= report["faults"],
            "no more at once than --max-extent and --fault-around say", report)
     peer.close()
 
@@ -397,8 +400,9 @@ def test_ends(image):
         status, out, err = tool.end()
         ended = status == -signal.SIGINT and len(err.splitlines()) == 1 and \
             "resident" not in answer
-        whole = status == 0 and answer == {"resident": True} and \
-            not peer.wrong_pages()
+        # An interrupt at the very end takes nothing back.
+        whole = status in (0, -signal.SIGINT) and \
+            answer == {"resident": True} and not peer.wrong_pages()
         result(ended or whole, f"SIGINT, try {tries}", there, status, out,
                err, answer)
         amid += ended and there > 0
