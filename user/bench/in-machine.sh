@@ -284,7 +284,7 @@ run_case()
 		done
 		;;
 	qemu-save)
-		for files in ${TARGETS:-xfs}; do
+		for files in ${TARGETS:-xfs-64k}; do
 			save_guest "$files" || {
 				say "failed: qemu-save $files"
 				status=1

@@ -9,6 +9,7 @@
 #   block   a null_blk device: it takes every write and keeps nothing
 #   xfs     a file on XFS whose data lie on such a device (as XFS's realtime
 #           device), its metadata on a RAM disk
+#   xfs-64k as xfs, with realtime extents of 64 KiB: finding space is no work
 #   xfs-ram a file on XFS on a RAM disk, which keeps what is written: a read
 #           copies it
 #   slow    a null_blk device that takes 10 us for each I/O
@@ -43,6 +44,8 @@ null_device()
 
 # XFS finds a free realtime extent by looking at the bitmap of all: so the
 # device is no larger than needed, or that would be what is counted.
+#
+# make_xfs NAME DISK MAX_SECTORS [EXTENT]: with realtime extents of that size
 make_xfs()
 {
 	local disk=/dev/ram$2 most=$SIZE mib dir
@@ -55,9 +58,9 @@ make_xfs()
 		;;
 	esac
 	null_device "$1" 0 0 $((most + 128)) "$3" &&
-		modprobe brd rd_nr=3 rd_size=524288 && modprobe xfs &&
+		modprobe brd rd_nr=4 rd_size=524288 && modprobe xfs &&
 		mkfs.xfs -q -f -d rtinherit=1 -m reflink=0,rmapbt=0 \
-			-r rtdev="$device" "$disk" &&
+			-r rtdev="$device,extsize=${4:-4k}" "$disk" &&
 		dir=$(mktemp -d) &&
 		mount -t xfs -o rtdev="$device" "$disk" "$dir" || return 1
 	mounts+=("$dir")
@@ -68,7 +71,7 @@ make_xfs_ram()
 {
 	local disk=/dev/ram2 dir
 
-	modprobe brd rd_nr=3 rd_size=524288 && modprobe xfs &&
+	modprobe brd rd_nr=4 rd_size=524288 && modprobe xfs &&
 		mkfs.xfs -q -f "$disk" && dir=$(mktemp -d) &&
 		mount -t xfs "$disk" "$dir" || return 1
 	mounts+=("$dir")
@@ -88,6 +91,7 @@ target_open()
 		xfs-ram) make_xfs_ram ;;
 		xfs) make_xfs "$1" 0 "$max" ;;
 		xfs-default) make_xfs "$1" 1 "" ;;
+		xfs-64k) make_xfs "$1" 3 "$max" 64k ;;
 		*) echo "no target is called $1" >&2; return 1 ;;
 		esac || return 1
 		targets[$1]=$device
