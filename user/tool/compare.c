@@ -73,8 +73,8 @@ static int compare_block(struct comparison *c, struct compared_block *block)
 	if (ret < 0 && cleanup_interrupted())
 		return tool_fail("interrupted");
 	if (ret < 0)
-		return tool_fail_library(c->side[!!strstr(err.message,
-							  c->side[1].path)].path,
+		return tool_fail_library(c->side[tool_names(err.message,
+							    c->side[1].path)].path,
 					 (int)ret, &err);
 	c->read += stats.read;
 	c->differ += block->differ;

@@ -67,11 +67,23 @@ int tool_usage(const char *command, const char *fmt, ...)
 	return TOOL_USAGE;
 }
 
+bool tool_names(const char *message, const char *path)
+{
+	size_t length = strlen(path);
+	const char *p;
+
+	/* Any word may be a file's name. */
+	for (p = strstr(message, path); p && *p; p = strstr(p + 1, path))
+		if ((p == message || p[-1] == ' ') && p[length] == ':')
+			return true;
+	return false;
+}
+
 int tool_fail_library(const char *path, int code, const struct mram_error *err)
 {
 	if (!err->message[0])
 		return tool_fail("%s: %s", path, strerror(-code));
-	if (strstr(err->message, path))
+	if (tool_names(err->message, path))
 		return tool_fail("%s", err->message);
 	return tool_fail("%s: %s", path, err->message);
 }

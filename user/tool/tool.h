@@ -51,6 +51,13 @@ int tool_usage(const char *command, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /**
+ * tool_names - whether a message of the library is about a file
+ * @message: says which with its path and a colon, if at all
+ * @path: of the file
+ */
+bool tool_names(const char *message, const char *path);
+
+/**
  * tool_fail_library - pass on what the library says
  * @path: the image
  * @code: what its call returned
