@@ -119,8 +119,9 @@ static struct job run(const struct options *o, const struct pattern *p,
 		if (pthread_create(&threads[i].thread, NULL, save, &threads[i]))
 			fail("no more threads");
 	}
-	pthread_barrier_wait(&barrier);
+	/* Behind the barrier some may be done before this thread goes on. */
 	start = clock_now();
+	pthread_barrier_wait(&barrier);
 	for (i = 0; i < o->threads; i++) {
 		pthread_join(threads[i].thread, NULL);
 		if (threads[i].error)
