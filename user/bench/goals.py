@@ -128,7 +128,7 @@ def started(g, results):
                      steps=r["steps"])
         if alone:
             g.ratio(f"faults of {r['steps']} steps of a guest: with its"
-                    " working set / without", r["faults"], alone[0]["faults"],
+                    " working set, awaited / without", r["faults"], alone[0]["faults"],
                     1 / 5)
 
 
@@ -156,7 +156,7 @@ def waiting(g, results):
                   engine=lambda e: e.startswith("module")):
         ideal = LATENCY[r["target"]] * r["ios"] / r["window"]
         g.ratio(f"{r['target']}, window {r['window']}: {r['engine']}"
-                " / latency x I/Os : window", r["pass_ns"], ideal, 1.05)
+                " / (latency x I/Os / window)", r["pass_ns"], ideal, 1.05)
 
 
 def sizes(g, results):
@@ -166,10 +166,10 @@ def sizes(g, results):
             costs = [cost(r) for r in sweep]
             g.ratio(f"flat, {len(sweep)} sizes to "
                     f"{max(r['size'] for r in sweep) >> 20} MiB: {engine}, "
-                    "dearest / cheapest", max(costs), min(costs), 1.05)
+                    "highest / lowest", max(costs), min(costs), 1.05)
             # What a commit costs does not depend on the size.
             costs = [r["pass_per_page"] for r in sweep]
-            g.ratio(f"flat, the pass alone: {engine}, dearest / cheapest",
+            g.ratio(f"flat, the pass alone: {engine}, highest / lowest",
                     max(costs), min(costs), 1.05)
             big = max(sweep, key=lambda r: r["size"])
             pages = big["size"] / PAGE
