@@ -132,10 +132,10 @@ fails 2 'none' "diff: no such image: status 2" diff "$T/none" "$T/image"
 fails 2 'none' "diff: no such second image" diff "$T/image" "$T/none"
 fails 2 'not a' "diff: not an image" diff "$T/image" "$S/mem"
 cp "$S/mem" "$T/start"
-cd "$T"
+cd "$T" || exit
 fails 2 '^mapped-ram: start: start of the stream' "a name that is a word, too" \
 	diff image start
-cd - >/dev/null
+cd - >/dev/null || exit
 if [ -w /dev/full ]; then
 	ran="mapped-ram diff >/dev/full" status=0
 	: >"$T/out"
