@@ -14,6 +14,7 @@ block	onto a block device, which QEMU cannot do, and restored from there
 saving.py says what it needs.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -124,16 +125,27 @@ def test_seen(machine):
     os.unlink(image)
 
 
-def test_update(machine):
-    """On a file system whose files can share data."""
+@contextlib.contextmanager
+def mounted(*make):
+    """A directory on a file system that @make makes on the block device."""
     directory = tempfile.mkdtemp()
-    subprocess.run(["mkfs.xfs", "-q", "-f", "-m", "reflink=1", BLKDEV],
-                   check=True)
+    subprocess.run([*make, "-q", "-f", BLKDEV], check=True)
     subprocess.run(["mount", BLKDEV, directory], check=True)
     try:
-        update(machine, f"{directory}/base", f"{directory}/update")
+        yield directory
     finally:
         subprocess.run(["umount", directory], check=True)
+        os.rmdir(directory)
+
+
+def test_update(machine):
+    """On file systems whose files can share data."""
+    with mounted("mkfs.xfs", "-m", "reflink=1") as directory:
+        update(machine, f"{directory}/base", f"{directory}/update")
+    with mounted("mkfs.btrfs") as directory:
+        on_base(machine, f"{directory}/base", f"{directory}/update",
+                ", on btrfs")
+        machine.qmp("cont")
     image = f"{WORK}/whole"
     done = save(machine, image)
     done = save(machine, f"{WORK}/copy", "--base", image)
@@ -143,22 +155,30 @@ def test_update(machine):
     os.unlink(image)
 
 
-def update(machine, base, image):
+def on_base(machine, base, image, where=""):
+    """Leaves the machine stopped. Return: the guest's counter before, and how
+    many pages a whole image has."""
     done = save(machine, base)
-    result(went_well(done), "an image to begin with", done.stderr)
+    result(went_well(done), f"an image to begin with{where}", done.stderr)
     whole = json.loads(done.stdout)["passes"][0]["written"]
     before = machine.wait_for_guest(2)
     done = save(machine, image, "--base", base, "--stop")
-    result(went_well(done), "a save on a --base", done.stderr)
+    result(went_well(done), f"a save on a --base{where}", done.stderr)
     report = json.loads(done.stdout or "{}")
     print(f"# {json.dumps(report)}")
     result(report.get("same", 0) > whole / 2 and
-               report["written"] < whole / 2, "writes what differs",
+               report["written"] < whole / 2, f"writes what differs{where}",
                report, whole)
-    check_equal(machine, image, "each page is QEMU's")
-    check_all_loads(image, before, "saved on a base")
+    check_equal(machine, image, f"each page is QEMU's{where}")
     done = run("verify", base)
-    result(went_well(done), "the base is an image still", done.stderr)
+    result(went_well(done), f"the base is an image still{where}",
+           done.stderr)
+    return before, whole
+
+
+def update(machine, base, image):
+    before, whole = on_base(machine, base, image)
+    check_all_loads(image, before, "saved on a base")
     machine.qmp("cont")
 
     before = machine.wait_for_guest(1)
