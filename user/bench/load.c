@@ -158,21 +158,17 @@ static int read_buffered(struct mram_image *img, const struct memory *m,
 static int populate(const struct memory *m, const struct pattern *p,
 		    struct mram_restore_stats *st)
 {
-	uint64_t page = 0, end;
+	uint64_t page, end;
 
-	for (;; page = end) {
-		while (page < p->pages && !bitmap_test(p->dirty, page))
-			page++;
-		if (page == p->pages)
-			return 0;
-		end = page;
-		while (end < p->pages && bitmap_test(p->dirty, end))
-			end++;
+	for (page = 0; (page = bitmap_next(p->dirty, page, p->pages, 1)) <
+		       p->pages; page = end) {
+		end = bitmap_next(p->dirty, page, p->pages, 0);
 		if (madvise(m->p + page * PAGE, (end - page) * PAGE,
 			    MADV_POPULATE_WRITE))
 			fail("cannot make memory: %m");
 		st->read += end - page;
 	}
+	return 0;
 }
 
 static struct job eager(const struct options *o, const struct memory *m,
