@@ -24,10 +24,9 @@ import tempfile
 import image
 import qemu
 import tap
+from tool import TOOL
 
 MIB = 1 << 20
-TOOL = os.environ.get("TOOL",
-                      os.path.join(qemu.PROJECT, "build/user/mapped-ram"))
 ENVIRONMENT = dict(os.environ, LC_ALL="C",
                    ASAN_OPTIONS="exitcode=99:detect_leaks=1",
                    UBSAN_OPTIONS="halt_on_error=1:exitcode=99")

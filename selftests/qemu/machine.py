@@ -68,6 +68,16 @@ class Machine(Qemu):
     def tool_socket(self, number=0):
         return f"{self.directory}/tool{number}"
 
+    def pmemsave(self):
+        """QEMU's own word for the memory above the hole in which a PC has its
+        ROMs, while it stands still."""
+        path = f"{self.directory}/pmemsave"
+        self.qmp("pmemsave", val=MIB, size=2 * NODE - MIB, filename=path)
+        with open(path, "rb") as f:
+            contents = f.read()
+        os.unlink(path)
+        return contents
+
     def running(self):
         return self.qmp("query-status")["running"]
 

@@ -15,13 +15,13 @@ Elsewhere it works, too, but emulates the guest and uses no huge pages.
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 
 import image
 import qemu
 import tap
+import tool
 
 IN_MACHINE = "MAPPED_RAM_VM" in os.environ
 
@@ -93,8 +93,6 @@ class Test:
         self.huge = tempfile.mkdtemp(
             dir="/dev/hugepages" if IN_MACHINE else "/dev/shm")
         self.accel = "kvm" if IN_MACHINE else "tcg"
-        self.tool = os.environ.get(
-            "TOOL", os.path.join(qemu.PROJECT, "build/user/mapped-ram"))
         self.version = os.environ.get("MRAM_QEMU", "10")
         self.engines = [engine for engine in ("module", "uring", "pwrite")
                         if engine != "module" or
@@ -111,9 +109,7 @@ class Test:
 
     def run(self, *arguments, status=0):
         """The tool; what it printed, or None and a result that is bad."""
-        done = subprocess.run([self.tool, *map(str, arguments)], text=True,
-                              stdin=subprocess.DEVNULL, check=False,
-                              capture_output=True)
+        done = tool.run(*map(str, arguments))
         if done.returncode == status and not done.stderr:
             return done.stdout
         self.tap.ok(False, f"mapped-ram {arguments[0]}",

@@ -33,31 +33,17 @@ import time
 import tap
 from image import Image
 from machine import IN_MACHINE, MIB, NODE, PAGE, Machine
-from qemu import PROJECT, QemuError
+from qemu import QemuError
+from tool import TOOL, failed_with, run, went_well
 
-TOOL = os.environ.get("TOOL", f"{PROJECT}/build/user/mapped-ram")
 WORK = tempfile.mkdtemp(dir=os.environ.get("MRAM_TEST_DIR"))
-
 OUT = tap.Tap()
-
-
-def result(good, name, *seen):
-    return OUT.ok(good, name, "\n".join(str(part) for part in seen))
-
-
-def run(*args, stdin=subprocess.DEVNULL):
-    return subprocess.run([TOOL, *args], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, stdin=stdin, text=True,
-                          check=False)
+result = OUT.ok
 
 
 def restore(machine, image, *args):
     return run("restore", "--qmp", machine.tool_socket(), "--json", *args,
                image)
-
-
-def went_well(done):
-    return done.returncode == 0 and not done.stderr
 
 
 def waiting(*more, **other):
@@ -97,13 +83,8 @@ def differences(machine, path, offset=0):
             wrong.append(f"block {block.name}: {len(pages)} pages differ: "
                          f"{pages[:8]}")
     image.close()
-    # QEMU's own word for it, above the hole in which a PC has its ROMs.
-    dump = f"{machine.directory}/pmemsave"
-    machine.qmp("pmemsave", val=MIB, size=2 * NODE - MIB, filename=dump)
-    with open(dump, "rb") as f:
-        if f.read() != whole["node0"][MIB:] + whole["node1"]:
-            wrong.append("not what pmemsave wrote")
-    os.unlink(dump)
+    if machine.pmemsave() != whole["node0"][MIB:] + whole["node1"]:
+        wrong.append("not what pmemsave wrote")
     return wrong
 
 
@@ -150,8 +131,7 @@ def check_restore(path, before, name, *args, spoilt=False, offset=0):
         machine.qmp("cont")
         check_goes_on(machine, before, f"{name}: cont makes the guest go on")
         done = restore(machine, path, *args)
-        result(done.returncode == 1 and "'running'" in done.stderr and
-                   len(done.stderr.splitlines()) == 1 and
+        result(failed_with(done, "'running'") and
                    machine.qmp("query-status")["running"],
                f"{name}: refused where it runs", done.stderr)
         return report
@@ -292,8 +272,7 @@ def untouched(machine):
 
 
 def check_refused(machine, done, pattern, settings, name):
-    result(done.returncode == 1 and pattern in done.stderr and
-               len(done.stderr.splitlines()) == 1 and not done.stdout and
+    result(failed_with(done, pattern) and not done.stdout and
                state_of(machine) == "inmigrate" and untouched(machine) and
                machine.settings() == settings, name, done.stdout, done.stderr,
            state_of(machine), untouched(machine))
@@ -303,8 +282,7 @@ def test_refuse(machine, image):
     before = machine.guest()
     save(machine, image)
     done = restore(machine, image)
-    result(done.returncode == 1 and "-incoming defer" in done.stderr and
-               len(done.stderr.splitlines()) == 1 and
+    result(failed_with(done, "-incoming defer") and
                machine.qmp("query-status")["running"],
            "a machine that runs", done.stderr)
 
@@ -417,15 +395,12 @@ def test_fail(machine, image):
     target = waiting()
     try:
         done = restore(target, bad)
-        result(done.returncode == 1 and "device state" in done.stderr and
-                   "anew" in done.stderr and
-                   len(done.stderr.splitlines()) == 1 and
+        result(failed_with(done, "device state", "anew") and
                    not target.qmp("query-status")["running"],
                "QEMU does not know the state", done.stderr)
         done = restore(target, image)
-        result(done.returncode == 1 and "anew" in done.stderr and
-                   len(done.stderr.splitlines()) == 1,
-               "it says so the next time", done.stderr)
+        result(failed_with(done, "anew"), "it says so the next time",
+               done.stderr)
     finally:
         target.close()
     os.unlink(bad)
@@ -493,8 +468,7 @@ def test_no_room(image):
         target = waiting(backend="memory-backend-file,share=on,"
                                  f"mem-path={small}/ram" + "{node}")
         done = restore(target, image)
-        result(done.returncode == 1 and len(done.stderr.splitlines()) == 1 and
-                   state_of(target) == "inmigrate",
+        result(failed_with(done) and state_of(target) == "inmigrate",
                "no room for the memory", done.returncode, done.stderr)
     finally:
         if target:

@@ -22,8 +22,9 @@ import shlex
 import subprocess
 import tempfile
 
-from saving import (BLKDEV, TOOL, WORK, check_equal, check_loads, check_runs,
-                    loads_lazily, result, run, run_parts, save, went_well)
+from saving import (BLKDEV, WORK, check_equal, check_loads, check_runs,
+                    loads_lazily, result, run_parts, save)
+from tool import TOOL, failed_with, run, went_well
 
 
 def check_all_loads(path, before, name):
@@ -149,7 +150,7 @@ def test_update(machine):
     image = f"{WORK}/whole"
     done = save(machine, image)
     done = save(machine, f"{WORK}/copy", "--base", image)
-    result(done.returncode == 1 and "share data" in done.stderr and
+    result(failed_with(done, "share data") and
            not os.path.exists(f"{WORK}/copy"),
            "--base refuses where files share no data", done.stderr)
     os.unlink(image)
@@ -196,12 +197,12 @@ def update(machine, base, image):
     with open(base, "r+b") as f:
         f.truncate(os.path.getsize(base) // 2)
     done = save(machine, base, "--update")
-    result(done.returncode == 1 and "not a whole" in done.stderr,
-               "--update refuses half an image", done.stderr)
+    result(failed_with(done, "not a whole"), "--update refuses half an image",
+           done.stderr)
     os.unlink(base)
     done = save(machine, base, "--update")
-    result(done.returncode == 1 and not os.path.exists(base),
-               "--update refuses where there is none", done.stderr)
+    result(failed_with(done) and not os.path.exists(base),
+           "--update refuses where there is none", done.stderr)
 
 
 def test_block(machine):

@@ -22,14 +22,14 @@ import time
 
 import vhost_user
 from machine import PAGE, VERSION, Machine
-from saving import WORK, result, run, run_parts, save
+from saving import WORK, result, run_parts, save
+from tool import failed_with, run
 
 IMAGE = f"{WORK}/refused"
 
 
 def check_refused(machine, done, pattern, settings, name):
-    result(done.returncode == 1 and pattern in done.stderr and
-               len(done.stderr.splitlines()) == 1 and
+    result(failed_with(done, pattern) and
                not os.path.exists(IMAGE) and machine.running() and
                machine.settings() == settings, name, done.stdout, done.stderr)
 

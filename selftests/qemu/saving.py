@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the tests share that save a running QEMU with `mapped-ram save --qmp`: the
-tool, and looks at what came out. Each of these programs runs inside the test
+"""What the tests share that save a running QEMU with `mapped-ram save --qmp`: its
+command line, and looks at what came out. Each of these programs runs inside the test
 machine, where the kernel has soft-dirty bits; the names of its parts may be
 given, without any all are run.
   MRAM_QEMU      10 or 11 (10), or the root of another QEMU
@@ -10,36 +10,22 @@ given, without any all are run.
 """
 
 import os
-import subprocess
 import sys
 
 import tap
 from image import BadImage, Image
 from machine import MIB, NODE, PAGE, Machine
-from qemu import PROJECT, QemuError
+from qemu import QemuError
+from tool import run
 
-TOOL = os.environ.get("TOOL", f"{PROJECT}/build/user/mapped-ram")
 WORK = os.environ["MRAM_TEST_DIR"]
 BLKDEV = os.environ.get("MRAM_TEST_BLKDEV", "/dev/vdb")
 OUT = tap.Tap()
-
-
-def result(good, name, *seen):
-    return OUT.ok(good, name, "\n".join(str(part) for part in seen))
-
-
-def run(*args):
-    return subprocess.run([TOOL, *args], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                          text=True, check=False)
+result = OUT.ok
 
 
 def save(machine, image, *args):
     return run("save", "--qmp", machine.tool_socket(), "--json", *args, image)
-
-
-def went_well(done):
-    return done.returncode == 0 and not done.stderr
 
 
 def differences(machine, image):
@@ -60,13 +46,8 @@ def differences(machine, image):
                      whole[block.name][at:at + PAGE]]
             wrong.append(f"block {block.name}: {len(pages)} pages differ: "
                          f"{pages[:8]}")
-    # QEMU's own word for it, above the hole in which a PC has its ROMs.
-    path = f"{machine.directory}/pmemsave"
-    machine.qmp("pmemsave", val=MIB, size=2 * NODE - MIB, filename=path)
-    with open(path, "rb") as f:
-        if f.read() != whole["node0"][MIB:] + whole["node1"]:
-            wrong.append("not what pmemsave wrote")
-    os.unlink(path)
+    if machine.pmemsave() != whole["node0"][MIB:] + whole["node1"]:
+        wrong.append("not what pmemsave wrote")
     return wrong
 
 

@@ -13,14 +13,14 @@ class Tap:
         self.failed = 0
         print("TAP version 13", flush=True)
 
-    def ok(self, good, name, seen=""):
+    def ok(self, good, name, *seen):
         self.number += 1
         if good:
             print(f"ok {self.number} {name}", flush=True)
             return True
         self.failed += 1
         print(f"not ok {self.number} {name}")
-        for line in str(seen).splitlines()[:20]:
+        for line in "\n".join(map(str, seen)).splitlines()[:20]:
             print(f"# {line}")
         sys.stdout.flush()
         return False
