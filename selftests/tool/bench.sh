@@ -57,6 +57,28 @@ run bench --target "$scratch" "${small[@]}" --engine pwrite
 [ "$status" -eq 0 ] && [ -e "$scratch" ]
 result $? "its own file is used again, and stays"
 
+# One line where it fails, however much was left out before.
+if [ -e /dev/mapped_ram ]; then
+	skip "the module alone is asked for" "it is there"
+	skip "the module is left out" "it is there"
+else
+	fails 1 '/dev/mapped_ram' "the module alone is asked for, and not there" \
+		bench --target "$T/none" "${small[@]}" --engine module
+	run bench --target "$T/none" "${small[@]}" --json
+	[ "$status" -eq 0 ] && [ "$(grep -c 'warning: module left out: ' "$T/err")" -eq 1 ]
+	result $? "the module is left out, which is said once"
+fi
+if [ -w /dev/full ]; then
+	ran="mapped-ram bench >/dev/full" status=0
+	: >"$T/out"
+	"$TOOL" bench --target "$T/none" "${small[@]}" >/dev/full \
+		2>"$T/err" || status=$?
+	failed_with 1 'cannot write the output'
+	result $? "output that cannot be written"
+fi
+[ ! -e "$T/none" ]
+result $? "none of them leaves a file"
+
 memory "$T/other" 1024 other
 cp "$T/other" "$T/copy"
 fails 1 'is not a file that bench has left' "other files are refused" \

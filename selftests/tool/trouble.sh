@@ -75,6 +75,22 @@ for engine in $(engines); do
 	works "and can be saved to without --force: $engine" \
 		save --engine "$engine" --region "ram=$S/mem" "$T/old"
 
+	# Nobody may shorten it any more.
+	start "$T/old" save --engine "$engine" "${slow[@]}" \
+		--region "ram=$big" "$T/old"
+	if chattr +a "$T/old" 2>/dev/null; then
+		kill -s INT $pid
+		finish
+		chattr -a "$T/old"
+		failed_with 130 'holds no image; it cannot be emptied: ' &&
+			[ -s "$T/old" ]
+		result $? "SIGINT: an image that cannot be emptied: $engine"
+	else
+		kill -s INT $pid
+		finish
+		skip "an image that cannot be emptied" "no chattr +a here"
+	fi
+
 	start "$T/image" save --engine "$engine" "${slow[@]}" \
 		--region "ram=$big" "$T/image"
 	kill -s STOP $pid

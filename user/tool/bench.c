@@ -208,26 +208,23 @@ static void add(struct output *out, const struct bench_case *c,
 	}
 }
 
-/* Not here, or not so: the others may do. Said once. */
-static bool left_out(int ret, const char *name, const struct mram_error *err,
-		     char *said)
+/* Not here, or not so: the others may do. */
+static bool left_out(int ret, const char *name, const struct mram_error *err)
 {
 	if (ret != -ENODEV && ret != -ENOENT && ret != -ENOSYS &&
 	    ret != -EPERM && ret != -ENOMEM && ret != -EOPNOTSUPP)
 		return false;
-	if (strcmp(said, err->message))
-		tool_warn("%s left out: %s", name, err->message);
-	strcpy(said, err->message);
+	tool_warn("%s left out: %s", name, err->message);
 	return true;
 }
 
+/* Return 0, or a negative errno. */
 static int run_case(const struct bench *b, struct target *t,
-		    const struct bench_case *c, struct output *out)
+		    const struct bench_case *c, struct output *out,
+		    struct mram_error *err)
 {
-	static char said[sizeof(((struct mram_error *)0)->message)];
-	struct mram_error err = { 0 };
 	struct bench_result r;
-	int ret, worked = 0;
+	int ret = 0, worked = 0;
 	size_t i;
 
 	for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
@@ -235,25 +232,44 @@ static int run_case(const struct bench *b, struct target *t,
 			continue;
 		/* Known from here on, also when the first of them fails. */
 		if (!t->begun && target_begun(t))
-			return tool_fail("out of memory");
-		ret = bench_save(b, c, ways[i].engine, ways[i].pin, &r, &err);
+			return -ENOMEM;
+		err->message[0] = '\0';
+		ret = bench_save(b, c, ways[i].engine, ways[i].pin, &r, err);
 		if (cleanup_interrupted())
-			return tool_fail("interrupted");
-		if (ret && left_out(ret, ways[i].engine, &err, said))
+			return -ECANCELED;
+		if (ret && left_out(ret, ways[i].engine, err))
 			continue;
 		if (ret)
-			return tool_fail_library(b->target, ret, &err);
+			return ret;
 		worked++;
 		add(out, c, ways[i].name, &r);
 	}
 	if (!worked)
-		return tool_fail("no engine works here");
+		return ret;
 	ret = bench_fio(b, c, &r);
 	if (!ret)
 		add(out, c, "fio", &r);
-	else if (ret == -ENOENT && c == cases)
+	else if (ret == -ENOENT)
 		tool_warn("fio is not installed: its figures are left out");
-	return cleanup_interrupted() ? tool_fail("interrupted") : 0;
+	return cleanup_interrupted() ? -ECANCELED : 0;
+}
+
+static int run_cases(struct bench *b, struct target *t, struct output *out)
+{
+	struct mram_error err = { 0 };
+	int ret = 0;
+	size_t i;
+
+	if (bench_memory(b))
+		return TOOL_FAILED;
+	for (i = 0; !ret && i < sizeof(cases) / sizeof(cases[0]); i++)
+		ret = run_case(b, t, &cases[i], out, &err);
+	if (!ret)
+		return 0;
+	if (ret == -ECANCELED && cleanup_interrupted())
+		snprintf(err.message, sizeof(err.message), "interrupted");
+	target_abandon(t, &err);
+	return tool_fail_library(b->target, ret, &err);
 }
 
 static int run(struct command *cmd)
@@ -266,7 +282,6 @@ static int run(struct command *cmd)
 	struct regions none = { 0 };
 	struct target t;
 	int status;
-	size_t i;
 
 	status = may_overwrite(b->target, cmd->force);
 	/* What it is was looked at, and allowed, just now. */
@@ -276,19 +291,16 @@ static int run(struct command *cmd)
 		return status;
 	if (cmd->json)
 		out.list = json_object_new_array();
-	status = bench_memory(b);
-	for (i = 0; !status && i < sizeof(cases) / sizeof(cases[0]); i++)
-		status = run_case(b, &t, &cases[i], &out);
+	status = run_cases(b, &t, &out);
 	if (status) {
-		target_abandon(&t);
 		json_object_put(out.list);
-	} else {
-		status = cmd->json ? json_print(out.list) :
-				     table_print(&out.table);
-		if (t.created && !cmd->keep && unlink(b->target))
-			status = tool_fail("cannot remove %s: %s", b->target,
-					   strerror(errno));
+		table_free(&out.table);
+		return status;
 	}
+	status = cmd->json ? json_print(out.list) : table_print(&out.table);
+	if (!status && t.created && !cmd->keep && unlink(b->target))
+		status = tool_fail("cannot remove %s: %s", b->target,
+				   strerror(errno));
 	return status;
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What the tool says to people when something is wrong: always one line on
- * stderr, always beginning with the tool's name.
+ * stderr, always beginning with the tool's name. Warnings come when the job is
+ * done; one that fails has its error alone.
  */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "progress.h"
@@ -21,16 +23,30 @@ char *tool_printable(char *text)
 	return text;
 }
 
+/* Two paths of full length and a library's message fit. */
+#define TEXT_SIZE	10240
+
+struct warning {
+	struct warning *next;
+	char text[];
+};
+
+static struct warning *warnings;
+
+static char *format(char *text, const char *fmt, va_list ap)
+{
+	if (vsnprintf(text, TEXT_SIZE, fmt, ap) < 0)
+		text[0] = '\0';
+	return tool_printable(text);
+}
+
 static void say(const char *prefix, const char *fmt, va_list ap,
 		const char *suffix)
 {
-	/* Two paths of full length and a library's message fit. */
-	char text[10240];
+	char text[TEXT_SIZE];
 
-	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
-		text[0] = '\0';
 	progress_end();
-	fprintf(stderr, "mapped-ram%s: %s%s\n", prefix, tool_printable(text),
+	fprintf(stderr, "mapped-ram%s: %s%s\n", prefix, format(text, fmt, ap),
 		suffix);
 }
 
@@ -46,11 +62,35 @@ int tool_fail(const char *fmt, ...)
 
 void tool_warn(const char *fmt, ...)
 {
+	struct warning **end = &warnings, *w;
+	char text[TEXT_SIZE];
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(": warning", fmt, ap, "");
+	format(text, fmt, ap);
 	va_end(ap);
+	for (; *end; end = &(*end)->next)
+		if (!strcmp((*end)->text, text))
+			return;
+	/* Without memory the job fails soon enough. */
+	w = malloc(sizeof(*w) + strlen(text) + 1);
+	if (!w)
+		return;
+	w->next = NULL;
+	strcpy(w->text, text);
+	*end = w;
+}
+
+static void end_warnings(bool show)
+{
+	struct warning *w;
+
+	while ((w = warnings)) {
+		warnings = w->next;
+		if (show)
+			fprintf(stderr, "mapped-ram: warning: %s\n", w->text);
+		free(w);
+	}
 }
 
 int tool_usage(const char *command, const char *fmt, ...)
@@ -95,7 +135,8 @@ int tool_finish_output(int status)
 	errno = 0;
 	if (fflush(stdout))
 		failed = true;
-	if (!failed)
+	end_warnings(!failed && !status);
+	if (!failed || status)
 		return status;
 	return tool_fail("cannot write the output: %s",
 			 strerror(errno ? errno : EIO));

@@ -287,16 +287,19 @@ static int run(struct save *s)
 		ret = save(s, session, &err);
 	if (!ret)
 		summary(s, mram_session_engine(session), tool_now() - start);
-	else if (cleanup_interrupted())
-		tool_fail(s->target.begun || s->target.created ?
-			  "interrupted; %s holds no image" :
-			  "interrupted; %s is as it was", s->image);
-	else
-		tool_fail_library(s->image, ret, &err);
 	mram_session_close(session);
-	if (ret)
-		target_abandon(&s->target);
-	return ret ? TOOL_FAILED : 0;
+	if (!ret)
+		return 0;
+	if (!cleanup_interrupted()) {
+		target_abandon(&s->target, &err);
+		return tool_fail_library(s->image, ret, &err);
+	}
+	err.message[0] = '\0';
+	target_abandon(&s->target, &err);
+	return tool_fail("interrupted; %s %s%s%s", s->image,
+			 s->target.begun || s->target.created ?
+			 "holds no image" : "is as it was",
+			 err.message[0] ? "; " : "", err.message);
 }
 
 static int run_qmp(struct save *s)

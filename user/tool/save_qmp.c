@@ -90,7 +90,14 @@ static int copy_base(struct job *j)
 	if (ret)
 		return tool_fail("%s: %s", j->image, strerror(-ret));
 	ret = mram_image_clone(j->cmd->base, j->image, &err);
-	return ret ? tool_fail_library(j->image, ret, &err) : 0;
+	if (!ret && cleanup_interrupted()) {
+		ret = -ECANCELED;
+		snprintf(err.message, sizeof(err.message), "interrupted");
+	}
+	if (!ret)
+		return 0;
+	target_abandon(&j->target, &err);
+	return tool_fail_library(j->image, ret, &err);
 }
 
 static int check_base(const struct job *j)
@@ -131,7 +138,7 @@ static int prepare(struct job *j, const struct mram_qemu *q, bool force)
 		return TOOL_FAILED;
 	if (j->cmd->base)
 		j->cmd->opts.flags |= MRAM_QEMU_UPDATE;
-	return 0;
+	return cleanup_interrupted() ? tool_fail("interrupted") : 0;
 }
 
 static int save(struct job *j, struct mram_qemu *q)
@@ -151,6 +158,7 @@ static int save(struct job *j, struct mram_qemu *q)
 	if (!ret)
 		return j->cmd->json ? report_json(&j->report, &stats) :
 				      report_print(&j->report, q, &stats);
+	target_abandon(&j->target, &err);
 	if (ret == -ECANCELED && cleanup_interrupted())
 		return tool_fail("interrupted; %s %s; %s", j->image,
 				 j->target.begun || j->target.created ?
@@ -170,13 +178,9 @@ int save_qmp(struct save_qmp *cmd, const char *image, bool force)
 	if (ret)
 		return tool_fail_library(cmd->socket, ret, &err);
 	ret = prepare(&j, q, force);
-	if (!ret && cleanup_interrupted())
-		ret = tool_fail("interrupted");
 	if (!ret)
 		ret = save(&j, q);
 	mram_qemu_close(q);
-	if (ret)
-		target_abandon(&j.target);
 	report_free(&j.report);
 	return ret;
 }

@@ -60,6 +60,17 @@ static void print_cell(const struct table *t, const int *width, size_t i,
 		putchar('\n');
 }
 
+void table_free(struct table *t)
+{
+	size_t i;
+
+	for (i = 0; i < t->count; i++)
+		free(t->cells[i]);
+	free(t->cells);
+	t->cells = NULL;
+	t->count = 0;
+}
+
 int table_print(struct table *t)
 {
 	int *width = t->failed ? NULL : widths(t);
@@ -68,14 +79,9 @@ int table_print(struct table *t)
 
 	for (i = 0; width && i < t->columns; i++)
 		print_cell(t, width, i, t->head[i]);
-	for (i = 0; i < t->count; i++) {
-		if (width)
-			print_cell(t, width, i, t->cells[i]);
-		free(t->cells[i]);
-	}
-	free(t->cells);
+	for (i = 0; width && i < t->count; i++)
+		print_cell(t, width, i, t->cells[i]);
 	free(width);
-	t->cells = NULL;
-	t->count = 0;
+	table_free(t);
 	return ret;
 }

@@ -33,6 +33,9 @@ struct table {
 void table_add(struct table *t, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/** table_free - without printing it */
+void table_free(struct table *t);
+
 /**
  * table_print - print and free it
  *

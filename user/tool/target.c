@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -178,8 +179,9 @@ int target_begun(struct target *t)
 	return t->created || t->is_block ? 0 : cleanup_add_spoilt(t->path);
 }
 
-void target_abandon(const struct target *t)
+void target_abandon(const struct target *t, struct mram_error *err)
 {
+	size_t length = strlen(err->message);
 	int ret = 0;
 
 	/* To begin can fail before and after the image lost its validity. */
@@ -191,5 +193,7 @@ void target_abandon(const struct target *t)
 	else if (truncate(t->path, 0))
 		ret = -errno;
 	if (ret)
-		tool_warn("cannot clear %s: %s", t->path, strerror(-ret));
+		snprintf(err->message + length, sizeof(err->message) - length,
+			 "%sit cannot be emptied: %s", length ? "; " : "",
+			 strerror(-ret));
 }

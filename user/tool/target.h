@@ -45,12 +45,13 @@ int target_begun(struct target *t);
 
 /**
  * target_abandon - the job failed, and the library has closed the image
+ * @err: what will be said of it; why the image cannot be emptied is added
  *
  * What is left of an image that was overwritten in part is worth nothing, so
  * a file is emptied and the start of a device zeroed. Then a later save needs
  * no --force, and nothing can take it for an image. A file that is as it was
  * stays; a new one too, cleanup_end() removes it.
  */
-void target_abandon(const struct target *t);
+void target_abandon(const struct target *t, struct mram_error *err);
 
 #endif /* MRAM_TARGET_H */

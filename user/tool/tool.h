@@ -38,7 +38,11 @@ int cmd_bench(int argc, char **argv);
  */
 int tool_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/** tool_warn - the same for what does not end the job */
+/**
+ * tool_warn - the same for what does not end the job
+ *
+ * Said at its end, and once, unless the job fails: an error stands alone.
+ */
 void tool_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /**
@@ -68,6 +72,9 @@ int tool_fail_library(const char *path, int code, const struct mram_error *err);
 
 /**
  * tool_finish_output - was everything that was printed written?
+ * @status: unless it is 0, what is wrong has been said
+ *
+ * Also says the warnings that there were.
  *
  * Return: @status, or TOOL_FAILED when stdout took not all of it
  */
