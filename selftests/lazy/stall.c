@@ -31,20 +31,26 @@ static struct {
 	bool on;
 	unsigned int most;	/* reads that are held up */
 	unsigned int reads;
+	bool zeros;		/* and placing zero pages, which counts as one */
 	int uffd;
 	/* To be discarded when the library lets go of the memory. */
 	void *last;
 	pthread_t discarder;
 } stall;
 
-ssize_t __real_pread(int fd, void *buf, size_t n, off_t offset);
-ssize_t __wrap_pread(int fd, void *buf, size_t n, off_t offset);
-ssize_t __wrap_pread(int fd, void *buf, size_t n, off_t offset)
+static void wait_here(void)
 {
 	if (__atomic_load_n(&stall.on, __ATOMIC_ACQUIRE) &&
 	    __atomic_add_fetch(&stall.reads, 1, __ATOMIC_RELEASE) <= stall.most)
 		while (__atomic_load_n(&stall.on, __ATOMIC_ACQUIRE))
 			usleep(200);
+}
+
+ssize_t __real_pread(int fd, void *buf, size_t n, off_t offset);
+ssize_t __wrap_pread(int fd, void *buf, size_t n, off_t offset);
+ssize_t __wrap_pread(int fd, void *buf, size_t n, off_t offset)
+{
+	wait_here();
 	return __real_pread(fd, buf, n, offset);
 }
 
@@ -79,6 +85,10 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	va_end(ap);
 	if (request == UFFDIO_REGISTER)
 		stall.uffd = fd;
+	/* An empty range is only a question. */
+	if (request == UFFDIO_ZEROPAGE && stall.zeros &&
+	    ((struct uffdio_zeropage *)arg)->range.len)
+		wait_here();
 	if (request == UFFDIO_UNREGISTER && page) {
 		stall.last = NULL;
 		start_discarding(page);
@@ -309,6 +319,54 @@ TEST_F_TIMEOUT(stall, discarded_among_what_is_read, 60)
 	EXPECT_EQ(PAGES - 1, st.read);
 	EXPECT_EQ(0, wrong_pages(self->m.p, self->mem.p, PAGES, gone));
 	end(self, l);
+}
+
+/* The same where what was to be placed are zero pages of a working set. */
+TEST_F_TIMEOUT(stall, discarded_among_zero_pages, 60)
+{
+	struct model m = model_make(PATTERN_SCATTERED, LENGTH);
+	struct mram_restore_lazy_opts o =
+		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
+			  .fault_threads = 1, .fault_around = 16 * PAGE,
+			  .stream_threads = 1, .record = self->record);
+	struct mram_restore_lazy_stats st = { .size = sizeof(st) };
+	struct mram_restore_lazy *l;
+	struct waiter w;
+	unsigned char *p;
+
+	self->mem = guest_make(MEMORY_PRIVATE, LENGTH);
+	/* The first of three, which are brought together. */
+	p = self->mem.p + 1001 * PAGE;
+	l = started(&self->img, &m, self->mem.p, &o);
+	ASSERT_EQ(0, touch(p));
+	ASSERT_OK(mram_restore_lazy_finish(l, &st, &error));
+	EXPECT_EQ(3, st.zero);
+	mram_restore_lazy_close(l);
+	mram_image_close(self->img);
+
+	o.record = NULL;
+	o.working_set = self->record;
+	l = started(&self->img, &m, self->mem.p, &o);
+	EXPECT_EQ(3, stats_of(l).set_left);
+	stall.zeros = true;
+	hold_up(1);
+	waiter_start(&w, p);
+	await_read();
+	mram_restore_lazy_resume(l);
+	STATS_WHEN(st, l, !st.left);
+	EXPECT_EQ(3, st.set_left);
+	start_discarding(p + PAGE);
+	go_on();
+	waiter_join(&w);
+	EXPECT_EQ(0, w.signal);
+	ASSERT_EQ(0, pthread_join(stall.discarder, NULL));
+	STATS_WHEN(st, l, !st.set_left);
+	ASSERT_OK(mram_restore_lazy_finish(l, &st, &error));
+	EXPECT_EQ(2, st.zero);
+	EXPECT_EQ(-1, differing_page(&m, self->mem.p));
+	stall.zeros = false;
+	end(self, l);
+	model_free(&m);
 }
 
 /* No thread of the library reads events any more. */
