@@ -34,6 +34,14 @@ else
 	skip "fio does the same I/Os" "no fio"
 fi
 
+mkdir "$T/bin"
+printf '#!/bin/sh\necho "bad weather" >&2\necho "go home" >&2\nexit 1\n' >"$T/bin/fio"
+chmod +x "$T/bin/fio"
+PATH=$T/bin:$PATH run bench --target "$scratch" "${small[@]}" --engine pwrite
+[ "$status" -eq 0 ] && [ "$(cat "$T/err")" = \
+	"mapped-ram: warning: fio failed on $scratch: bad weather" ]
+result $? "an fio that fails is a warning of one line"
+
 run bench --target "$scratch" "${small[@]}" --engine pwrite --bridge 3 \
 	--max-extent 64K --json
 [ "$(value '[.[] | select(.engine == "pwrite") | .ios] | join(" ")')" = "32 32" ]
