@@ -341,6 +341,66 @@ int mram_kvm_tracker_add_slot(struct mram_kvm_tracker *t, uint32_t slot,
 int64_t mram_kvm_tracker_sync(struct mram_kvm_tracker *t,
 			      struct mram_error *err);
 
+/* ------------------------------------------ memory of this process */
+
+struct mram_scan_tracker;
+
+/**
+ * struct mram_scan_tracker_opts - how to track
+ * @size: sizeof(struct mram_scan_tracker_opts)
+ * @flags: must be 0
+ */
+struct mram_scan_tracker_opts {
+	size_t size;
+	uint32_t flags;
+	uint32_t reserved;
+};
+
+/**
+ * mram_scan_tracker_open - feed a session what is written to its regions
+ *
+ * By this process' threads, by the kernel on their behalf, and by guests of KVM,
+ * through the mapping that the session knows. Not seen is what is written by
+ * other processes, through other mappings, and by devices (and I/O that is on
+ * its way during a fetch) into pages that the kernel or a driver has hold of:
+ * that is for mram_session_mark_dirty(). -EOPNOTSUPP where the kernel cannot:
+ * it takes PAGEMAP_SCAN and asynchronous write protection by userfaultfd, of
+ * Linux 6.7. Needs no privilege.
+ */
+int mram_scan_tracker_open(struct mram_scan_tracker **out,
+			   struct mram_session *s,
+			   const struct mram_scan_tracker_opts *opts,
+			   struct mram_error *err);
+
+/** mram_scan_tracker_close - track no more; NULL is fine */
+void mram_scan_tracker_close(struct mram_scan_tracker *t);
+
+/**
+ * mram_scan_tracker_add - track a region
+ * @region: index of the session's region
+ *
+ * All of it must be mapped, and may not be mapped anew or moved as long as it is
+ * tracked. -EBUSY when a userfaultfd has the memory, -EEXIST when it is tracked
+ * already. Transparent huge pages are split where they are written.
+ */
+int mram_scan_tracker_add(struct mram_scan_tracker *t, int region,
+			  struct mram_error *err);
+
+/**
+ * mram_scan_tracker_fetch - mark dirty what was written since the last call
+ *
+ * Call before each pass; nothing has to stand still but before the last one.
+ * The first call marks all that there is: nothing else has to be marked then.
+ * Pages that were given back (MADV_DONTNEED, a hole that was punched) count as
+ * written; in shared memory and huge pages of hugetlbfs only if nobody has
+ * touched them again before the call. After an error the session may have more
+ * dirty pages than before, and lacks none.
+ *
+ * Return: how many pages these are.
+ */
+int64_t mram_scan_tracker_fetch(struct mram_scan_tracker *t,
+				struct mram_error *err);
+
 /* ------------------------------------------ another process' memory */
 
 struct mram_softdirty;

@@ -9,61 +9,6 @@
 set -u
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
-pages=16391	# 64 MiB and the firmware
-warm_up=4000
-run=1000
-
-check_save()
-{
-	local bridge=$1 sum=0 n bad=0
-
-	is save guest_errors -eq 0 || bad=1
-	is save model_wrong_pages -eq 0 || bad=1
-	is save counter -gt $warm_up || bad=1
-	# A file system that cannot write directly says so; then pages are cached
-	passes buffered | grep -q true ||
-		is save cached_pages -eq 0 || bad=1
-
-	[ "$(passes running | head -n 1)" = true ] &&
-		[ "$(passes running | tail -n 1)" = false ] ||
-		wrong "not live passes and one stopped" || bad=1
-	[ "$(passes dirty | head -n 1)" -eq $pages ] ||
-		wrong "the first pass met not all $pages pages" || bad=1
-	[ "$(passes dirty | sed -n 2p)" -gt 0 ] ||
-		wrong "the guest dirtied nothing meanwhile" || bad=1
-	for n in $(passes bridged); do
-		sum=$((sum + n))
-	done
-	if [ "$bridge" -eq 0 ]; then
-		[ $sum -eq 0 ] || wrong "$sum pages bridged without --bridge" || bad=1
-	else
-		[ $sum -gt 0 ] || wrong "no pages bridged" || bad=1
-	fi
-	paste <(passes dirty) <(passes written) <(passes zero) |
-		awk '$1 != $2 + $3 { exit 1 }' ||
-		wrong "a pass lost pages: dirty is not written + zero" || bad=1
-	return $bad
-}
-
-check_restore()
-{
-	local counter bad=0
-
-	counter=$(value save counter)
-	is restore dump_different_pages -eq 0 || bad=1
-	is restore model_wrong_pages -eq 0 || bad=1
-	is restore model_wrong_pages_after -eq 0 || bad=1
-	is restore guest_errors -eq 0 || bad=1
-	is restore counter -eq "$counter" || bad=1
-	is restore counter_after -ge $((counter + run)) || bad=1
-	return $bad
-}
-
-verify()
-{
-	"$tool" verify "$image" >>"$work/log" 2>&1 || wrong "verify: $?"
-}
-
 start
 huge_pages 64
 

@@ -146,12 +146,18 @@ bool vma_have_uffd(void)
  */
 static void take_detail(struct vma_list *list, uint64_t last_end, const char *s)
 {
+	static const char page[] = "KernelPageSize:";
 	struct vma *v;
 
-	if (!list->nr || strncmp(s, "VmFlags:", 8) || !strstr(s, " um"))
+	if (!list->nr)
 		return;
 	v = &list->vma[list->nr - 1];
-	if (v->end == last_end && v->kind != VMA_INACCESSIBLE)
+	if (v->end != last_end)
+		return;
+	if (!strncmp(s, page, sizeof(page) - 1))
+		v->page = strtoull(s + sizeof(page) - 1, NULL, 10) << 10;
+	else if (!strncmp(s, "VmFlags:", 8) && strstr(s, " um") &&
+		 v->kind != VMA_INACCESSIBLE)
 		v->kind = VMA_SUPPLIED;
 }
 

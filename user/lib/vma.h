@@ -30,11 +30,13 @@ struct vma {
 	enum vma_kind kind;
 	bool writable;
 	bool shared;
+	uint64_t page;
 };
 
 /*
  * Sorted, without overlap; may have gaps. With @look_for_uffd the kernel is
- * asked for more, which takes it a look at every page of the process.
+ * asked for more, which takes it a look at every page of the process: only
+ * then VMA_SUPPLIED, and the size of the pages, are known.
  */
 struct vma_list {
 	struct vma *vma;

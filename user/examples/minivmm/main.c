@@ -32,6 +32,8 @@ static const char usage_text[] =
 "  --max-passes N        or after so many passes (10)\n"
 "  --bridge N            write up to N clean pages along to join two runs of\n"
 "                        dirty ones; auto: as many as pay (8)\n"
+"  --tracker NAME        what tells which pages were written: kvm, its dirty log,\n"
+"                        or scan, write protection and PAGEMAP_SCAN (kvm)\n"
 "  --manual-protect      use KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2\n"
 "\n"
 "restore only:\n"
@@ -63,6 +65,7 @@ static const struct option long_options[] = {
 	{ "downtime-pages", required_argument, NULL, 'D' },
 	{ "max-passes", required_argument, NULL, 'P' },
 	{ "bridge", required_argument, NULL, 'b' },
+	{ "tracker", required_argument, NULL, 't' },
 	{ "manual-protect", no_argument, NULL, 'M' },
 	{ "run", required_argument, NULL, 'n' },
 	{ "clone", no_argument, NULL, 'C' },
@@ -109,6 +112,8 @@ static void check(const struct options *o, const char *command)
 	if (lazy_only && o->fill != FILL_LAZY)
 		wrong_usage("--lazy-steps, --fault-around, --record and --working-set want --lazy",
 			    "");
+	if (o->scan && o->manual_protect)
+		wrong_usage("--manual-protect is for the tracker kvm", "");
 	if (o->await && !o->working_set)
 		wrong_usage("--await wants --working-set", "");
 	if (o->fill == FILL_CLONE && o->ram != RAM_ANON && o->ram != RAM_THP)
@@ -166,6 +171,11 @@ int main(int argc, char **argv)
 			break;
 		case 'n':
 			o.run = number(optarg, UINT32_MAX);
+			break;
+		case 't':
+			o.scan = !strcmp(optarg, "scan");
+			if (!o.scan && strcmp(optarg, "kvm"))
+				wrong_usage("no such tracker: ", optarg);
 			break;
 		case 'M':
 			o.manual_protect = true;

@@ -56,6 +56,7 @@ struct options {
 	uint64_t bridge;
 	uint64_t run;
 	bool manual_protect;
+	bool scan;
 	enum fill fill;
 	const char *handler;
 	const char *record;

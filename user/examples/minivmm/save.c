@@ -3,7 +3,8 @@
  * Save a running guest. This is what a VMM does with libmappedram:
  *
  *   1. open a session, add the regions, begin
- *   2. log dirty pages in KVM, open a tracker, mark all pages dirty once
+ *   2. log dirty pages in KVM, open a tracker, mark all pages dirty once; or
+ *      open one that write-protects the memory
  *   3. while the guest runs: sync the tracker, run a pass; again until few
  *      pages are left
  *   4. stop the guest, sync, run the last pass
@@ -19,6 +20,7 @@ struct save {
 	struct vm vm;
 	struct mram_session *session;
 	struct mram_kvm_tracker *tracker;
+	struct mram_scan_tracker *scan;
 	struct pass passes[MAX_PASSES + 1];
 	unsigned int count;
 };
@@ -49,6 +51,18 @@ static void open_session(struct save *s)
 		die("%s", err.message);
 }
 
+/* What has content is dirty at first; nothing has to be said about the rest */
+static void open_scan(struct save *s)
+{
+	struct mram_error err;
+
+	if (mram_scan_tracker_open(&s->scan, s->session, NULL, &err))
+		die("%s", err.message);
+	for (int i = 0; i < REGIONS; i++)
+		if (mram_scan_tracker_add(s->scan, i, &err))
+			die("%s", err.message);
+}
+
 static void open_tracker(struct save *s)
 {
 	struct mram_kvm_tracker_opts opts =
@@ -56,6 +70,10 @@ static void open_tracker(struct save *s)
 						 MRAM_KVM_MANUAL_PROTECT : 0);
 	struct mram_error err;
 
+	if (s->o->scan) {
+		open_scan(s);
+		return;
+	}
 	vm_log_dirty(&s->vm);
 	if (mram_kvm_tracker_open(&s->tracker, s->vm.vm_fd, s->session, &opts,
 				  &err))
@@ -77,7 +95,8 @@ static uint64_t sync_tracker(struct save *s)
 {
 	struct mram_error err;
 
-	if (mram_kvm_tracker_sync(s->tracker, &err) < 0)
+	if ((s->scan ? mram_scan_tracker_fetch(s->scan, &err) :
+		       mram_kvm_tracker_sync(s->tracker, &err)) < 0)
 		die("%s", err.message);
 	return mram_session_count_dirty(s->session, -1);
 }
@@ -186,6 +205,7 @@ int save_live(const struct options *o)
 
 	ret = look_back(&s, engine, downtime);
 	mram_kvm_tracker_close(s.tracker);
+	mram_scan_tracker_close(s.scan);
 	mram_session_close(s.session);
 	return ret;
 }
