@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -297,7 +298,7 @@ TEST_F(refused, memory_that_cannot_be_followed)
 	ASSERT_EQ(0, add(self, "supplied", 0, 32));
 	ASSERT_FAILS(-EBUSY, "userfaultfd",
 		     mram_scan_tracker_add(self->t, 0, &error));
-	close(fd);
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_UNREGISTER, &reg.range));
 	ASSERT_OK(mram_scan_tracker_add(self->t, 0, &error));
 
 	ASSERT_EQ(1, add(self, "hidden", 32, 16));
@@ -309,6 +310,10 @@ TEST_F(refused, memory_that_cannot_be_followed)
 	ASSERT_FAILS(-EFAULT, "offset 8192",
 		     mram_scan_tracker_add(self->t, 2, &error));
 	/* What was registered before it failed is free again. */
+	reg.range.start = (uintptr_t)self->m.p + 48 * PAGE;
+	reg.range.len = PAGE;
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_REGISTER, &reg));
+	close(fd);
 	ASSERT_NE(MAP_FAILED, mmap(self->m.p + 50 * PAGE, PAGE,
 				   PROT_READ | PROT_WRITE, MAP_PRIVATE |
 				   MAP_ANONYMOUS | MAP_FIXED, -1, 0));
@@ -338,6 +343,27 @@ TEST_F(refused, half_a_huge_page)
 	EXPECT_EQ(HUGE_PAGES / 2, mram_scan_tracker_fetch(self->t, &error));
 	EXPECT_EQ(0, mram_scan_tracker_fetch(self->t, &error));
 	munmap(p, HUGE_PAGES * PAGE);
+}
+
+/* A child has the userfaultfd open still, but nothing is tracked any more. */
+TEST_F(refused, not_after_a_fork)
+{
+	pid_t pid;
+
+	ASSERT_EQ(0, add(self, "ram", 0, 32));
+	ASSERT_OK(mram_scan_tracker_add(self->t, 0, &error));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	mram_scan_tracker_close(self->t);
+	self->t = NULL;
+	ASSERT_OK(mram_scan_tracker_open(&self->t, self->s, NULL, &error));
+	ASSERT_OK(mram_scan_tracker_add(self->t, 0, &error));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }
 
 /* Without any privilege. */
