@@ -366,28 +366,34 @@ TEST_F(refused, not_after_a_fork)
 	waitpid(pid, NULL, 0);
 }
 
-/* Without any privilege. */
+/* Without any privilege; the session's maker may have had some. */
 TEST_F(refused, nobody_is_not)
 {
 	struct mram_scan_tracker *t;
+	struct mram_session *s;
+	char *path = image_path();
 	int status;
 	pid_t pid;
 
-	ASSERT_EQ(0, add(self, "ram", 0, 32));
-	ASSERT_OK(mram_session_begin(self->s, &error));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
+		s = engine_open("pwrite", path);
+		if (mram_session_add_region(s, "ram", self->m.p, 32 * PAGE,
+					    NULL, &error) ||
+		    mram_session_begin(s, &error))
+			_exit(1);
 		if (setgid(65534) || setuid(65534) ||
 		    prctl(PR_SET_DUMPABLE, 1) ||
-		    mram_scan_tracker_open(&t, self->s, NULL, &error) ||
+		    mram_scan_tracker_open(&t, s, NULL, &error) ||
 		    mram_scan_tracker_add(t, 0, &error))
-			_exit(1);
+			_exit(2);
 		*self->m.p = 1;
-		_exit(mram_scan_tracker_fetch(t, &error) == 1 ? 0 : 2);
+		_exit(mram_scan_tracker_fetch(t, &error) == 1 ? 0 : 3);
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
+	image_remove(path);
 }
 
 TEST_HARNESS_MAIN
