@@ -5,7 +5,8 @@
  * memory.c makes the memory, pattern.c says what it holds and which pages of
  * it are dirty, job.c saves it, load.c loads it and lazy.c does so while it is
  * used, with an eye on the clock, cache.c looks after the page cache, result.c
- * prints what came of it as one JSON object.
+ * prints what came of it as one JSON object. place.c loads by other means than
+ * the library's, and beside.c plays the guest that runs meanwhile.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -33,6 +34,7 @@
  * @used: into memory that is there, else into memory never touched
  * @faults: the case touches pages, instead of waiting until all are there
  * @around: bytes that are read around a page that is touched, or 0
+ * @beside: a thread runs on another processor meanwhile
  * @cache: "cold" or "warm": of the image, before each job; or NULL
  * @threads: not 0: that many threads at once, through the module's own interface
  * @rounds: jobs that are measured; one goes before
@@ -56,6 +58,7 @@ struct options {
 	bool used;
 	bool faults;
 	uint32_t around;
+	bool beside;
 	const char *cache;
 	int threads;
 	int rounds;
@@ -123,6 +126,8 @@ struct pattern pattern_make(const struct options *o, const struct memory *m);
  * @user_bytes: that the process holds for it
  * @faults: in memory that was used meanwhile
  * @calls: system calls that read pages and placed them, or 0: not counted
+ * @flushes: interrupts that made a processor forget addresses, with @beside of
+ *           the options
  * @cached: pages of the image that the page cache holds afterwards, with
  *          @cache of the options
  */
@@ -134,6 +139,7 @@ struct job {
 	int64_t user_bytes;
 	uint64_t faults;
 	uint64_t calls;
+	uint64_t flushes;
 	uint64_t cached;
 	struct mram_pass_stats stats;
 };
@@ -163,6 +169,40 @@ struct job lazy_run(const struct options *o, const struct memory *m,
 /** copy_run - and by a system call or two for each page */
 struct job copy_run(const struct options *o, const struct memory *m,
 		    const struct pattern *p);
+
+/** place_is - is that one of the ways of place_run()? */
+bool place_is(const char *engine);
+
+/** place_run - and with other ioctls of userfaultfd than UFFDIO_COPY */
+struct job place_run(const struct options *o, const struct memory *m,
+		     const struct pattern *p);
+
+/**
+ * struct by_hand - an image and memory, without the library's lazy restore
+ * @bitmap: of the image
+ * @pages_offset: of it
+ * @fd: the image, for direct I/O
+ * @uffd: that the memory is registered with
+ */
+struct by_hand {
+	const struct memory *m;
+	struct mram_image *img;
+	const uint64_t *bitmap;
+	uint64_t pages_offset;
+	int fd;
+	int uffd;
+};
+
+/** by_hand_open - with these features, in this mode; exits on failure */
+void by_hand_open(struct by_hand *h, const struct options *o,
+		  const struct memory *m, uint64_t features, uint64_t mode);
+void by_hand_close(struct by_hand *h);
+
+/** beside_start - a thread runs on another processor from now on */
+void beside_start(void);
+
+/** beside_stop - no more; how many interrupts flushed a TLB meanwhile */
+uint64_t beside_stop(void);
 
 /** cache_set - have nothing of the image in the page cache, or all of it */
 void cache_set(const struct options *o);

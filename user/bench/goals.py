@@ -100,7 +100,7 @@ def loads(g, results):
 
 
 def lazily(g, results):
-    for name in ("lazy-full", "lazy-sparse"):
+    for name in ("lazy-full", "lazy-sparse", "lazy-scattered"):
         for r in find(results, case=name, engine="lazy"):
             copy = find(results, case=name, engine="copy",
                         memory=r["memory"], target=r["target"])

@@ -202,6 +202,19 @@ save_guest()
 		>>"$out/results.jsonl"
 }
 
+# other_ways MEMORY: to stream, but for UFFDIO_COPY, as far as this kernel has
+# them. UFFDIO_MOVE came with 6.8.
+other_ways()
+{
+	case $1 in
+	memfd) printf " minor" ;;
+	anon)
+		! grep -q ' move_pages_huge_pmd$' /proc/kallsyms ||
+			printf " move move-copied"
+		;;
+	esac
+}
+
 # The variables of the caller, or what suits the case
 run_case()
 {
@@ -274,6 +287,14 @@ run_case()
 			done
 		done
 		;;
+	lazy-beside)
+		for memory in ${MEMORY:-anon}; do
+			many "${TARGETS:-xfs}" "$memory" \
+				"lazy copy$(other_ways "$memory")" \
+				--case lazy-scattered --beside --sweep beside \
+				--size "$((SIZE < 64 ? SIZE : 64))"
+		done
+		;;
 	qemu)
 		for files in ${TARGETS:-xfs}; do
 			# shellcheck disable=SC2086 # one mode a word
@@ -304,8 +325,11 @@ run_case()
 		;;
 	lazy)
 		for more in full sparse scattered; do
-			many "${TARGETS:-xfs}" "${MEMORY:-anon memfd}" \
-				"lazy copy" --case "lazy-$more" --size "$SIZE"
+			for memory in ${MEMORY:-anon memfd}; do
+				many "${TARGETS:-xfs}" "$memory" \
+					"lazy copy$(other_ways "$memory")" \
+					--case "lazy-$more" --size "$SIZE"
+			done
 		done
 		# One thread touches every page, nothing is streamed.
 		many "${TARGETS:-xfs}" "${MEMORY:-anon memfd}" "lazy lazy-1 copy" \

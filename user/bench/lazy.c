@@ -3,6 +3,7 @@
  * Loading into memory that is used meanwhile: the library's way, and the way
  * that everybody writes first, in its own few lines: a page that is touched is
  * read with one pread(2) and placed with one UFFDIO_COPY, and so are all others.
+ * Ways that are neither are in place.c.
  *
  * What is counted is either streaming, with nobody touching anything, or
  * faults: a thread touches every page, in an order without neighbours, and
@@ -98,12 +99,42 @@ struct job lazy_run(const struct options *o, const struct memory *m,
 
 /* ---------------------------------------------------------- page by page */
 
+void by_hand_open(struct by_hand *h, const struct options *o,
+		  const struct memory *m, uint64_t features, uint64_t mode)
+{
+	struct mram_block_info info = { .size = sizeof(info) };
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	struct uffdio_register r = {
+		.range = { .start = (uintptr_t)m->p, .len = m->size },
+		.mode = mode,
+	};
+	struct mram_error err;
+
+	h->m = m;
+	if (mram_image_open(&h->img, o->target, &err) ||
+	    mram_image_block(h->img, 0, &info, &err) ||
+	    mram_image_bitmap(h->img, 0, &h->bitmap, &err))
+		fail("%s", err.message);
+	h->pages_offset = info.pages_offset;
+	h->fd = open(o->target, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (h->fd < 0)
+		fail("%s: %m", o->target);
+	h->uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (h->uffd < 0 || ioctl(h->uffd, UFFDIO_API, &api) ||
+	    ioctl(h->uffd, UFFDIO_REGISTER, &r))
+		fail("no userfaultfd for the memory: %m");
+}
+
+void by_hand_close(struct by_hand *h)
+{
+	close(h->uffd);
+	close(h->fd);
+	mram_image_close(h->img);
+}
+
 /* What the thread of copy_run() works on. */
 struct copier {
-	int fd;
-	int uffd;
-	const struct memory *m;
-	uint64_t pages_offset;
+	struct by_hand h;
 	unsigned char *page;
 	struct job *j;
 	uint64_t pages;
@@ -112,13 +143,14 @@ struct copier {
 static void copy_page(struct copier *c, uint64_t page)
 {
 	struct uffdio_copy copy = {
-		.dst = (uintptr_t)c->m->p + page * PAGE,
+		.dst = (uintptr_t)c->h.m->p + page * PAGE,
 		.src = (uintptr_t)c->page,
 		.len = PAGE,
 	};
 
-	if (pread(c->fd, c->page, PAGE, c->pages_offset + page * PAGE) != PAGE ||
-	    ioctl(c->uffd, UFFDIO_COPY, &copy))
+	if (pread(c->h.fd, c->page, PAGE,
+		  c->h.pages_offset + page * PAGE) != PAGE ||
+	    ioctl(c->h.uffd, UFFDIO_COPY, &copy))
 		fail("page %llu: %m", (unsigned long long)page);
 	c->j->calls += 2;
 	c->j->stats.ios++;
@@ -129,61 +161,33 @@ static void copy_page(struct copier *c, uint64_t page)
 static void *serve(void *copier)
 {
 	struct copier *c = copier;
-	struct pollfd p = { .fd = c->uffd, .events = POLLIN };
+	struct pollfd p = { .fd = c->h.uffd, .events = POLLIN };
 	struct uffd_msg msg;
 
 	while (c->j->stats.written < c->pages) {
 		c->j->calls += 2;
 		if (poll(&p, 1, -1) < 0 ||
-		    read(c->uffd, &msg, sizeof(msg)) != sizeof(msg))
+		    read(c->h.uffd, &msg, sizeof(msg)) != sizeof(msg))
 			fail("no fault can be read: %m");
 		c->j->faults++;
 		copy_page(c, (msg.arg.pagefault.address -
-			      (uintptr_t)c->m->p) / PAGE);
+			      (uintptr_t)c->h.m->p) / PAGE);
 	}
 	return NULL;
-}
-
-static int register_memory(const struct memory *m)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register r = {
-		.range = { .start = (uintptr_t)m->p, .len = m->size },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) ||
-	    ioctl(fd, UFFDIO_REGISTER, &r))
-		fail("no userfaultfd for the memory: %m");
-	return fd;
 }
 
 struct job copy_run(const struct options *o, const struct memory *m,
 		    const struct pattern *p)
 {
 	static unsigned char page[PAGE] __attribute__((aligned(PAGE)));
-	struct mram_block_info info = { .size = sizeof(info) };
 	struct job j = { .stats.size = sizeof(j.stats) };
-	struct copier c = { .m = m, .page = page, .j = &j,
-			    .pages = p->dirty_pages };
+	struct copier c = { .page = page, .j = &j, .pages = p->dirty_pages };
 	uint64_t start, in, pass, end, i;
-	const uint64_t *bitmap;
-	struct mram_image *img;
-	struct mram_error err;
 	pthread_t id;
 
 	perf_tell(o, "enable\n");
 	start = clock_now();
-	if (mram_image_open(&img, o->target, &err) ||
-	    mram_image_block(img, 0, &info, &err) ||
-	    mram_image_bitmap(img, 0, &bitmap, &err))
-		fail("%s", err.message);
-	c.pages_offset = info.pages_offset;
-	c.fd = open(o->target, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	if (c.fd < 0)
-		fail("%s: %m", o->target);
-	c.uffd = register_memory(m);
+	by_hand_open(&c.h, o, m, 0, UFFDIO_REGISTER_MODE_MISSING);
 	if (o->faults && pthread_create(&id, NULL, serve, &c))
 		fail("no threads");
 	in = clock_now();
@@ -192,12 +196,10 @@ struct job copy_run(const struct options *o, const struct memory *m,
 		pthread_join(id, NULL);
 	}
 	for (i = 0; i < p->pages && !o->faults; i++)
-		if (bitmap_test(bitmap, i))
+		if (bitmap_test(c.h.bitmap, i))
 			copy_page(&c, i);
 	pass = clock_now();
-	close(c.uffd);
-	close(c.fd);
-	mram_image_close(img);
+	by_hand_close(&c.h);
 	end = clock_now();
 	perf_tell(o, "disable\n");
 

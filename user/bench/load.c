@@ -234,12 +234,18 @@ struct job load_run(const struct options *o, const struct memory *m,
 		forget(m);
 	if (o->cache)
 		cache_set(o);
+	if (o->beside)
+		beside_start();
 	if (!strncmp(o->engine, "lazy", 4))
 		j = lazy_run(o, m, p);
 	else if (!strcmp(o->engine, "copy"))
 		j = copy_run(o, m, p);
+	else if (place_is(o->engine))
+		j = place_run(o, m, p);
 	else
 		j = eager(o, m, p);
+	if (o->beside)
+		j.flushes = beside_stop();
 	if (o->cache)
 		j.cached = cache_count(o);
 	return j;

@@ -25,7 +25,8 @@ static const char usage[] =
 "  --engine NAME[,NAME]...\n"
 "                   module, module-pin, uring, uring-plain, pwrite, bio;\n"
 "                   to load: module, uring, pread, populate, buffered, lazy,\n"
-"                   copy, and lazy-1: with one thread for faults (module)\n"
+"                   copy, and lazy-1: with one thread for faults; move,\n"
+"                   move-copied, minor: streamed with other ioctls (module)\n"
 "  --size MIB       of the memory (256)\n"
 "  --touched MIB    of it, what the case untouched touches (64)\n"
 "  --window N       most I/Os in flight (32)\n"
@@ -34,6 +35,7 @@ static const char usage[] =
 "  --fresh          write into holes of the file\n"
 "  --used           load into memory that is in use\n"
 "  --around KIB     of the case lazy-faults: read along with a page (64)\n"
+"  --beside         a thread runs on another processor while it is loaded\n"
 "  --cache STATE    cold or warm: the image's page cache before a load\n"
 "  --threads N      save by N threads at once, each a part of the memory\n"
 "  --rounds N       jobs to measure (3)\n"
@@ -68,7 +70,7 @@ static uint64_t number(const char *text, uint64_t most)
 
 enum {
 	CASE = 1, MEMORY, ENGINE, SIZE, TOUCHED, WINDOW, MAX_EXTENT, BRIDGE,
-	FRESH, USED, AROUND, CACHE, THREADS, ROUNDS, TARGET, TARGET_NAME, SWEEP, PERF, HELP,
+	FRESH, USED, AROUND, BESIDE, CACHE, THREADS, ROUNDS, TARGET, TARGET_NAME, SWEEP, PERF, HELP,
 };
 
 static const struct option longs[] = {
@@ -83,6 +85,7 @@ static const struct option longs[] = {
 	{ "fresh", no_argument, NULL, FRESH },
 	{ "used", no_argument, NULL, USED },
 	{ "around", required_argument, NULL, AROUND },
+	{ "beside", no_argument, NULL, BESIDE },
 	{ "cache", required_argument, NULL, CACHE },
 	{ "threads", required_argument, NULL, THREADS },
 	{ "rounds", required_argument, NULL, ROUNDS },
@@ -143,6 +146,9 @@ static void set(struct options *o, int option, char *value)
 		break;
 	case AROUND:
 		o->around = number(value, 1 << 16) << 10;
+		break;
+	case BESIDE:
+		o->beside = true;
 		break;
 	case CACHE:
 		if (strcmp(value, "cold") && strcmp(value, "warm"))

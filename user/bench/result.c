@@ -64,6 +64,8 @@ void result_print(const struct options *o, const struct pattern *p,
 		add_text(r, "cache", o->cache);
 		add_int(r, "cached_pages", j->cached);
 	}
+	if (o->beside)
+		add_int(r, "flushes", j->flushes);
 	if (o->sweep)
 		add_text(r, "sweep", o->sweep);
 	add_text(r, "engine", o->engine);

@@ -4,10 +4,11 @@
  * knows what which kernel offers.
  *
  * Pages are placed with UFFDIO_COPY, for all kinds of memory. Of the other ways
- * UFFDIO_CONTINUE (reading straight into a second mapping of a shared file) was
- * measured to cost more on pages of 4 KiB, since direct I/O has to fault in and
- * clear each of them; UFFDIO_MOVE refuses pages that were just read into with
- * direct I/O, as long as the kernel has references to them.
+ * UFFDIO_CONTINUE, or letting go of a range (reading straight into a second
+ * mapping of a shared file) costs more on pages of 4 KiB, since direct I/O has to
+ * fault in and clear each of them. UFFDIO_MOVE takes one call for pages that lie
+ * apart, but each page that it moves interrupts every processor on which the
+ * process runs, which is where the guest is. user/bench/place.c measures both.
  */
 #include <errno.h>
 #include <fcntl.h>
