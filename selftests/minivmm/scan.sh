@@ -8,6 +8,10 @@
 set -u
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
+# Enough to have pages of all kinds; live.sh is longer.
+warm_up=1500
+run=300
+
 start
 huge_pages 64
 
@@ -20,9 +24,8 @@ while read -r place ram rate bridge engine; do
 	fi
 	place "$place" || { ok 1 "$name"; continue; }
 	options=(--tracker scan --engine "$engine" --ram "$ram"
-		--bridge "$bridge" --warm-up "$warm_up" --dirty-rate "$rate")
-	# Otherwise it is never down to few pages, and would run for long.
-	[ "$rate" -ne 0 ] || options+=(--downtime-pages 0 --max-passes 4)
+		--bridge "$bridge" --warm-up "$warm_up" --dirty-rate "$rate"
+		--max-passes 3)
 	if ! save "${options[@]}" && grep -q "this kernel cannot" "$work/log"; then
 		skip "$name" "this kernel cannot: no PAGEMAP_SCAN"
 		continue
@@ -32,8 +35,7 @@ while read -r place ram rate bridge engine; do
 		check_restore
 	ok $? "$name"
 done <<END
-xfs	anon	1000	8	module
-raw	memfd	0	8	module
+xfs	memfd	1000	8	module
 ext4	thp	0	8	uring
 xfs	hugetlb	1000	0	pwrite
 END
