@@ -16,17 +16,17 @@
 /* At a multiple of the huge page size, so that it can be of such pages. */
 static unsigned char *map_aligned(size_t length)
 {
-	size_t huge = HUGE_PAGES * PAGE;
-	unsigned char *p = mmap(NULL, length + huge, PROT_NONE,
+	size_t huge = HUGE_PAGES * PAGE, front;
+	unsigned char *p = mmap(NULL, length + huge, PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED)
-		return p;
-	munmap(p, -(uintptr_t)p & (huge - 1));
-	p += -(uintptr_t)p & (huge - 1);
-	munmap(p + length, huge - ((uintptr_t)p & (huge - 1)));
-	return mmap(p, length, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		err(1, "mmap");
+	front = -(uintptr_t)p & (huge - 1);
+	if (front)
+		munmap(p, front);
+	munmap(p + front + length, huge - front);
+	return p + front;
 }
 
 static struct memory make_huge(enum tracked_kind kind, size_t length)
