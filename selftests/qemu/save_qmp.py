@@ -162,6 +162,7 @@ def on_base(machine, base, image, where=""):
     done = save(machine, base)
     result(went_well(done), f"an image to begin with{where}", done.stderr)
     whole = json.loads(done.stdout)["passes"][0]["written"]
+    was = os.stat(base)
     before = machine.wait_for_guest(2)
     done = save(machine, image, "--base", base, "--stop")
     result(went_well(done), f"a save on a --base{where}", done.stderr)
@@ -172,8 +173,10 @@ def on_base(machine, base, image, where=""):
                report, whole)
     check_equal(machine, image, f"each page is QEMU's{where}")
     done = run("verify", base)
-    result(went_well(done), f"the base is an image still{where}",
-           done.stderr)
+    now = os.stat(base)
+    result(went_well(done) and now.st_mtime_ns == was.st_mtime_ns and
+               now.st_size == was.st_size,
+           f"the base is the image that it was{where}", done.stderr, was, now)
     return before, whole
 
 
