@@ -104,6 +104,7 @@ int mram_restore_lazy_open(struct mram_restore_lazy **out,
 	l->page_shift = (unsigned int)__builtin_ctzl(
 				(unsigned long)sysconf(_SC_PAGESIZE));
 	l->stop_fd = -1;
+	l->epoll = -1;
 	make_locks(l);
 	ret = get_opts(l, opts, err);
 	if (!ret)

@@ -56,11 +56,13 @@
  * struct lazy_fd - a userfaultfd
  * @own: made by us, for memory of this process
  * @features: that are on
+ * @taken: a fault thread reads it and will go on doing so, atomic
  */
 struct lazy_fd {
 	int fd;
 	bool own;
 	uint64_t features;
+	uint32_t taken;
 };
 
 /**
@@ -202,6 +204,7 @@ enum lazy_phase {
  * @waiting: streamers that wait for that, atomic
  * @hurry: do not wait for events any more, atomic
  * @stop_fd: an eventfd that ends the fault threads
+ * @epoll: of lazy_watch(), or -1
  * @workers: @nr_workers of them
  * @named: pages in the working set, with @has_set
  * @started: threads are there, or were
@@ -239,6 +242,7 @@ struct mram_restore_lazy {
 	uint32_t waiting;
 	uint32_t hurry;
 	int stop_fd;
+	int epoll;
 	struct lazy_worker *workers;
 	size_t nr_workers;
 	struct lazy_record record;
@@ -265,7 +269,8 @@ struct lazy_late {
  * @zero: a huge page of zeros, where there are any
  * @own: bits of the chunk at hand that this thread has claimed
  * @late: one a block, in a thread that serves faults
- * @epoll: of lazy_watch(), in such a thread, or -1
+ * @fd: what it serves, in such a thread
+ * @reads: it is the one that has @taken that
  * @changing: an event is due: nothing can be placed before it was read
  * @unknown: where somebody touched memory that is not known, or 0
  * @stale: how often that was what is left out now
@@ -283,7 +288,8 @@ struct lazy_worker {
 	size_t zero_size;
 	uint64_t *own;
 	struct lazy_late *late;
-	int epoll;
+	struct lazy_fd *fd;
+	bool reads;
 	bool changing;
 	uint64_t unknown;
 	unsigned int stale;
@@ -519,10 +525,21 @@ struct uffd_msg;
 const char *lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
 		const struct uffd_msg *msg);
 
-/* ------------------------------------------- lazy_fault.c, lazy_stream.c */
+/* ------------------------------------------------------------ lazy_turn.c */
 
-/** lazy_watch - an epoll on all userfaultfds, or a negative errno */
-int lazy_watch(const struct mram_restore_lazy *l);
+/** lazy_watch - make the epoll that tells of faults */
+int lazy_watch(struct mram_restore_lazy *l);
+
+/** lazy_take - this thread reads @w->fd, unless one does already */
+bool lazy_take(struct lazy_worker *w);
+
+/** lazy_hand_on - others do from here on, if it was this one */
+void lazy_hand_on(struct lazy_worker *w);
+
+/** lazy_take_back - this one does again, unless another one has begun to */
+void lazy_take_back(struct lazy_worker *w);
+
+/* ------------------------------------------- lazy_fault.c, lazy_stream.c */
 
 void *lazy_fault_thread(void *worker);
 void *lazy_stream_thread(void *worker);

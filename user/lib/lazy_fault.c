@@ -144,19 +144,25 @@ static void fill_singly(struct lazy_worker *w, const struct lazy_chunk *all,
 		lazy_fail(w->l, &first);
 }
 
+/* While one piece is placed, no messages can be read anyway. */
+static bool takes_long(const struct lazy_chunk *c)
+{
+	return (c->end - c->first) << c->b->unit_shift > LAZY_PIECE;
+}
+
 static void fill(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit)
 {
 	int ret;
 
-	if (c->zero) {
-		ret = lazy_place(w, c, LAZY_ZERO);
-	} else {
-		if (lazy_read(w, c)) {
-			fill_singly(w, c, unit);
-			return;
-		}
-		ret = lazy_place(w, c, LAZY_COPY);
+	if (!c->zero || takes_long(c))
+		lazy_hand_on(w);
+	if (!c->zero && lazy_read(w, c)) {
+		fill_singly(w, c, unit);
+		return;
 	}
+	if (!takes_long(c))
+		lazy_take_back(w);
+	ret = lazy_place(w, c, c->zero ? LAZY_ZERO : LAZY_COPY);
 	if (ret == -EAGAIN) {
 		later(w, c);
 	} else if (ret) {
@@ -300,11 +306,22 @@ static void look_again(struct lazy_worker *w, const struct lazy_fd *fd)
 	w->unknown = 0;
 }
 
+/*
+ * Others read on where this thread has handed that on, unless there is something
+ * that it has to do when all has been read.
+ */
+static bool goes_on(const struct lazy_worker *w)
+{
+	return (w->reads || w->changing || w->unknown) &&
+	       !__atomic_load_n(&w->l->hurry, __ATOMIC_RELAXED);
+}
+
 /* Return false when there is nothing to be had from it any more. */
-static bool serve_fd(struct lazy_worker *w, struct lazy_fd *fd)
+static bool serve_fd(struct lazy_worker *w)
 {
 	struct mram_restore_lazy *l = w->l;
 	size_t batch = l->opts.fault_threads == 1 ? BATCH : 1;
+	struct lazy_fd *fd = w->fd;
 	struct uffd_msg msg[BATCH];
 	struct fault faults[BATCH];
 	unsigned int nr = 0, i;
@@ -328,11 +345,14 @@ static bool serve_fd(struct lazy_worker *w, struct lazy_fd *fd)
 				serve_minor(w, &faults[i]);
 			else
 				serve(w, &faults[i]);
-	} while (got > 0 && !__atomic_load_n(&l->hurry, __ATOMIC_RELAXED));
+	} while (got > 0 && goes_on(w));
 	wake_late(w);
 	if (w->unknown)
 		look_again(w, fd);
-	return got > 0 || code == EAGAIN || code == EINTR;
+	if (got <= 0 && code != EAGAIN && code != EINTR)
+		return false;
+	lazy_hand_on(w);
+	return true;
 }
 
 /* Streamers wait while this is not 0. */
@@ -346,27 +366,6 @@ static void pending(struct mram_restore_lazy *l, int change)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/*
- * Each thread has its own epoll, and a userfaultfd wakes one of those that wait,
- * not all of them, of which all but one would come for nothing.
- */
-int lazy_watch(const struct mram_restore_lazy *l)
-{
-	struct epoll_event e = { .events = EPOLLIN | EPOLLEXCLUSIVE };
-	int fd = epoll_create1(EPOLL_CLOEXEC), ret = 0;
-
-	for (e.data.u64 = 0; fd >= 0 && !ret && e.data.u64 < l->nr_fds;
-	     e.data.u64++)
-		ret = epoll_ctl(fd, EPOLL_CTL_ADD, l->fds[e.data.u64].fd, &e);
-	e.events = EPOLLIN;
-	if (fd >= 0 && !ret && !epoll_ctl(fd, EPOLL_CTL_ADD, l->stop_fd, &e))
-		return fd;
-	ret = -errno;
-	if (fd >= 0)
-		close(fd);
-	return ret;
-}
-
 void *lazy_fault_thread(void *worker)
 {
 	struct lazy_worker *w = worker;
@@ -375,18 +374,20 @@ void *lazy_fault_thread(void *worker)
 
 	for (;;) {
 		lazy_add(&l->counts.calls, 1);
-		if (epoll_wait(w->epoll, &e, 1, -1) <= 0)
+		if (epoll_wait(l->epoll, &e, 1, -1) <= 0)
 			continue;
 		if (e.data.u64 == l->nr_fds)
 			break;
+		w->fd = &l->fds[e.data.u64];
+		if (!lazy_take(w))
+			continue;
 		pending(l, 1);
-		if (!serve_fd(w, &l->fds[e.data.u64])) {
+		if (!serve_fd(w)) {
 			mram_err(&w->err, -EIO,
 				 "restore: faults cannot be read from userfaultfd %d",
-				 l->fds[e.data.u64].fd);
+				 w->fd->fd);
 			lazy_fail(l, &w->err);
-			epoll_ctl(w->epoll, EPOLL_CTL_DEL,
-				  l->fds[e.data.u64].fd, NULL);
+			epoll_ctl(l->epoll, EPOLL_CTL_DEL, w->fd->fd, NULL);
 		}
 		pending(l, -1);
 	}

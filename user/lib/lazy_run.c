@@ -120,8 +120,6 @@ static void free_worker(struct lazy_worker *w)
 		munmap(w->zero, w->zero_size);
 	free(w->own);
 	free(w->late);
-	if (w->epoll >= 0)
-		close(w->epoll);
 }
 
 static int prepare(struct mram_restore_lazy *l, struct lazy_worker *w)
@@ -146,9 +144,7 @@ static int prepare(struct mram_restore_lazy *l, struct lazy_worker *w)
 		w->zero = map_buffer(w->zero_size, PROT_READ);
 	if (!w->buffer || !w->own || !w->late || (w->zero_size && !w->zero))
 		return -ENOMEM;
-	if (!w->stream)
-		w->epoll = lazy_watch(l);
-	return !w->stream && w->epoll < 0 ? w->epoll : 0;
+	return 0;
 }
 
 /*
@@ -197,12 +193,15 @@ int lazy_run(struct mram_restore_lazy *l, struct mram_error *err)
 	l->workers = calloc(nr, sizeof(*l->workers));
 	if (!l->workers)
 		return mram_err(err, -ENOMEM, "restore: out of memory");
+	ret = lazy_watch(l);
+	if (ret)
+		return mram_err(err, ret, "restore: cannot listen for faults: %s",
+				strerror(-ret));
 	/* Signals are for the caller's threads. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (i = 0; i < nr && !ret; i++) {
 		l->workers[i].l = l;
-		l->workers[i].epoll = -1;
 		l->workers[i].stream = i >= l->opts.fault_threads;
 		l->nr_workers = i + 1;
 		ret = start_worker(l, &l->workers[i]);
@@ -255,5 +254,8 @@ void lazy_stop(struct mram_restore_lazy *l)
 	l->nr_workers = 0;
 	if (l->stop_fd >= 0)
 		close(l->stop_fd);
+	if (l->epoll >= 0)
+		close(l->epoll);
 	l->stop_fd = -1;
+	l->epoll = -1;
 }
