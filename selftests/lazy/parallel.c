@@ -31,7 +31,8 @@ static unsigned int here(void)
 static void stay(void)
 {
 	if (!__atomic_load_n(&meet.on, __ATOMIC_ACQUIRE) ||
-	    __atomic_fetch_add(&meet.here, 1, __ATOMIC_ACQ_REL) >= meet.most)
+	    __atomic_fetch_add(&meet.here, 1, __ATOMIC_ACQ_REL) >=
+	    __atomic_load_n(&meet.most, __ATOMIC_ACQUIRE))
 		return;
 	while (__atomic_load_n(&meet.on, __ATOMIC_ACQUIRE))
 		usleep(200);
@@ -55,7 +56,7 @@ ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset)
 
 static void begin_to_meet(unsigned int most)
 {
-	meet.most = most;
+	__atomic_store_n(&meet.most, most, __ATOMIC_RELEASE);
 	__atomic_store_n(&meet.here, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&meet.on, true, __ATOMIC_RELEASE);
 }

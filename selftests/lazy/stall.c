@@ -86,7 +86,8 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	if (request == UFFDIO_REGISTER)
 		stall.uffd = fd;
 	/* An empty range is only a question. */
-	if (request == UFFDIO_ZEROPAGE && stall.zeros &&
+	if (request == UFFDIO_ZEROPAGE &&
+	    __atomic_load_n(&stall.zeros, __ATOMIC_ACQUIRE) &&
 	    ((struct uffdio_zeropage *)arg)->range.len)
 		wait_here();
 	if (request == UFFDIO_UNREGISTER && page) {
@@ -348,7 +349,7 @@ TEST_F_TIMEOUT(stall, discarded_among_zero_pages, 60)
 	o.working_set = self->record;
 	l = started(&self->img, &m, self->mem.p, &o);
 	EXPECT_EQ(3, stats_of(l).set_left);
-	stall.zeros = true;
+	__atomic_store_n(&stall.zeros, true, __ATOMIC_RELEASE);
 	hold_up(1);
 	waiter_start(&w, p);
 	await_read();
@@ -364,7 +365,7 @@ TEST_F_TIMEOUT(stall, discarded_among_zero_pages, 60)
 	ASSERT_OK(mram_restore_lazy_finish(l, &st, &error));
 	EXPECT_EQ(2, st.zero);
 	EXPECT_EQ(-1, differing_page(&m, self->mem.p));
-	stall.zeros = false;
+	__atomic_store_n(&stall.zeros, false, __ATOMIC_RELEASE);
 	end(self, l);
 	model_free(&m);
 }
