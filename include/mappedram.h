@@ -1135,7 +1135,9 @@ int mram_restore_lazy_add_uffd(struct mram_restore_lazy *l, int index,
  * Not so shared memory with MADV_DONTNEED or MADV_FREE: the kernel does not tell
  * them from MADV_REMOVE, so pages that are not there yet become zero. A hole
  * punched through the file alone is noticed only in pages that were there. Memory
- * may be unmapped and moved; it may be in several mappings meanwhile. Other
+ * may be unmapped and moved; it may be in several mappings meanwhile. What
+ * MREMAP_DONTUNMAP leaves behind is zero where the memory is private; who touches
+ * what it left of shared memory waits until the end, and that is an error. Other
  * processes that map the same memory do not wait: they must not use it before
  * the end. Nor must children made with fork().
  */

@@ -132,6 +132,13 @@ struct lazy_block {
 	size_t nr_left_out;
 };
 
+/* A range that was moved away from, and may still be there: see lazy_behind.c */
+struct lazy_behind {
+	int fd;
+	uint64_t start;
+	uint64_t end;
+};
+
 /* What is counted, in pages of the system's size; atomic, relaxed. */
 struct lazy_counts {
 	uint64_t read;
@@ -189,6 +196,7 @@ enum lazy_phase {
  * @page_shift: log2 of the system's page
  * @blocks: @nr_blocks of them
  * @fds: @nr_fds of them
+ * @behind: @nr_behind ranges, under @place
  * @place: see above
  * @lock: for what follows, down to @next_unit
  * @go: streamers wait for it
@@ -221,6 +229,8 @@ struct mram_restore_lazy {
 	size_t nr_blocks;
 	struct lazy_fd *fds;
 	size_t nr_fds;
+	struct lazy_behind *behind;
+	size_t nr_behind;
 
 	pthread_rwlock_t place;
 	pthread_mutex_t lock;
@@ -524,6 +534,40 @@ struct uffd_msg;
  */
 const char *lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
 		const struct uffd_msg *msg);
+
+/* ---------------------------------------------------------- lazy_behind.c */
+
+/* With @place held, but for the last one; the first three for writing. */
+
+/** lazy_behind_add - a range of private memory of this process was moved */
+void lazy_behind_add(struct mram_restore_lazy *l, const struct lazy_fd *f,
+		     uint64_t start, uint64_t end);
+
+/** lazy_behind_move - what is left of it was moved, too */
+void lazy_behind_move(struct mram_restore_lazy *l, const struct lazy_fd *f,
+		      uint64_t start, uint64_t end, uint64_t to);
+
+/** lazy_behind_drop - a range was unmapped */
+void lazy_behind_drop(struct mram_restore_lazy *l, const struct lazy_fd *f,
+		      uint64_t start, uint64_t end);
+
+/** lazy_is_behind - is an address in such a range? */
+bool lazy_is_behind(const struct mram_restore_lazy *l, const struct lazy_fd *f,
+		    uint64_t addr);
+
+/**
+ * lazy_behind_fill - a page was touched that is of no block
+ *
+ * Return: whether it is dealt with; not so before an event was read.
+ */
+bool lazy_behind_fill(const struct mram_restore_lazy *l,
+		      const struct lazy_fd *f, uint64_t addr);
+
+/** lazy_behind_wake - whoever waits there tries again */
+void lazy_behind_wake(const struct mram_restore_lazy *l);
+
+/** lazy_behind_let_go - nobody needs to wait there any more */
+void lazy_behind_let_go(struct mram_restore_lazy *l);
 
 /* ------------------------------------------------------------ lazy_turn.c */
 

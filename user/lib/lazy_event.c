@@ -120,6 +120,9 @@ static void cut(struct mram_restore_lazy *l, struct lazy_block *b,
 			continue;
 		unit = old.first + first;
 		addr = old.addr + (first << b->unit_shift);
+		if (to && l->fds[b->fd].own && !b->shared)
+			lazy_behind_add(l, &l->fds[b->fd], addr,
+					addr + (units << b->unit_shift));
 		s->units = first;
 		if (!add_segment(b, addr + (units << b->unit_shift),
 				 unit + units, old.units - first - units))
@@ -191,6 +194,10 @@ const char *lazy_event(struct mram_restore_lazy *l, struct lazy_fd *f,
 	default:
 		return "a userfaultfd tells of an event that is not known";
 	}
+	if (msg->event == UFFD_EVENT_UNMAP)
+		lazy_behind_drop(l, f, start, end);
+	if (to)
+		lazy_behind_move(l, f, start, end, to);
 	for (i = 0; i < l->nr_blocks; i++) {
 		struct lazy_block *b = &l->blocks[i];
 

@@ -261,7 +261,7 @@ static unsigned int take_messages(struct lazy_worker *w, struct lazy_fd *fd,
 		f->minor = msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_MINOR;
 		if (f->b)
 			nr_faults++;
-		else
+		else if (!lazy_behind_fill(w->l, fd, addr))
 			w->unknown = addr;
 	}
 	return nr_faults;
@@ -290,12 +290,13 @@ static void look_again(struct lazy_worker *w, const struct lazy_fd *fd)
 	due = lazy_uffd_zero(fd->fd, 0, 0) == -EAGAIN;
 	pthread_rwlock_rdlock(&l->place);
 	b = lazy_block_find(l, fd, w->unknown, &unit);
-	known = b || due || (lazy_is_left_out(l, fd, w->unknown) &&
-		      w->stale++ < MAX_STALE);
+	known = b || due || lazy_is_behind(l, fd, w->unknown) ||
+		(lazy_is_left_out(l, fd, w->unknown) && w->stale++ < MAX_STALE);
 	if (b)
 		lazy_wake(l, b, unit, unit + 1);
 	else if (known)
 		lazy_uffd_wake(fd->fd, w->unknown & -page, page);
+	lazy_behind_wake(l);
 	pthread_rwlock_unlock(&l->place);
 	if (!known) {
 		mram_err(&w->err, -EFAULT,

@@ -193,6 +193,7 @@ void lazy_unmap(struct mram_restore_lazy *l, bool only_own)
 {
 	size_t i, k;
 
+	lazy_behind_let_go(l);
 	for (i = 0; i < l->nr_blocks; i++) {
 		const struct lazy_block *b = &l->blocks[i];
 
