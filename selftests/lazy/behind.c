@@ -52,8 +52,14 @@ FIXTURE_TEARDOWN(behind)
 
 static void failed(void *data, const struct mram_error *err)
 {
+	FIXTURE_DATA(behind) *self = data;
+	struct waiter w;
+
 	(void)err;
-	__atomic_add_fetch((int *)data, 1, __ATOMIC_RELEASE);
+	/* It may take until somebody else has got a page. */
+	waiter_start(&w, self->mem.p);
+	waiter_join(&w);
+	__atomic_add_fetch(&self->told, 1, __ATOMIC_RELEASE);
 }
 
 static void begin(FIXTURE_DATA(behind) *self, int kind, uint32_t threads)
@@ -61,7 +67,7 @@ static void begin(FIXTURE_DATA(behind) *self, int kind, uint32_t threads)
 	struct mram_restore_lazy_opts o =
 		MRAM_OPTS(mram_restore_lazy_opts, .flags = MRAM_LAZY_PAUSED,
 			  .fault_threads = threads, .fault_around = 1,
-			  .error = failed, .data = &self->told);
+			  .error = failed, .data = self);
 
 	self->mem = guest_make(kind, LENGTH);
 	self->l = started(&self->img, &self->m, self->mem.p, &o);

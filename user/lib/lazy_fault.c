@@ -25,6 +25,14 @@ struct fault {
 
 /* ---------------------------------------------------------------- a fault */
 
+/* Whoever is told may take his time: others go on. */
+static void fail(struct lazy_worker *w, const struct mram_error *err)
+{
+	lazy_hand_on(w);
+	lazy_fail(w->l, err);
+	lazy_take_back(w);
+}
+
 /* Its neighbours of the same kind that nobody has yet, in the window around it. */
 static void widen(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit)
 {
@@ -141,7 +149,7 @@ static void fill_singly(struct lazy_worker *w, const struct lazy_chunk *all,
 			lazy_give_back(w, &c, true);
 	}
 	if (first.code)
-		lazy_fail(w->l, &first);
+		fail(w, &first);
 }
 
 /* While one piece is placed, no messages can be read anyway. */
@@ -167,7 +175,7 @@ static void fill(struct lazy_worker *w, struct lazy_chunk *c, uint64_t unit)
 		later(w, c);
 	} else if (ret) {
 		lazy_give_back(w, c, false);
-		lazy_fail(w->l, &w->err);
+		fail(w, &w->err);
 	}
 }
 
@@ -179,7 +187,7 @@ static void refill(struct lazy_worker *w, struct lazy_chunk *c)
 		lazy_only(c, c->first);
 		later(w, c);
 	} else if (ret) {
-		lazy_fail(w->l, &w->err);
+		fail(w, &w->err);
 	}
 }
 
@@ -302,7 +310,7 @@ static void look_again(struct lazy_worker *w, const struct lazy_fd *fd)
 		mram_err(&w->err, -EFAULT,
 			 "restore: memory at 0x%" PRIx64 " was touched, which is registered but of no block",
 			 w->unknown);
-		lazy_fail(l, &w->err);
+		fail(w, &w->err);
 	}
 	w->unknown = 0;
 }
