@@ -31,10 +31,25 @@ static void mram_load_unpin(struct mram_run *runs, unsigned long nr)
 	}
 }
 
+/* Pin those of the chunk's needed kernel pages from @i on that are mapped. */
+static unsigned long mram_load_mapped(struct mram_pass *pass,
+				      unsigned long base, unsigned long i,
+				      unsigned long end)
+{
+	unsigned long addr = mram_pass_addr(pass, base);
+
+	if (pass->sub_shift)
+		return i + mram_pages_take(true, addr + (i << PAGE_SHIFT), NULL,
+					   0, end - i, &pass->runs[i],
+					   &pass->not_taken);
+	return mram_pages_take(true, addr, pass->need, i, pass->chunk_pages,
+			       pass->runs, &pass->not_taken);
+}
+
 /*
  * Pin those of the chunk's needed kernel pages from @i on, which is one, that
- * are mapped; where a format page is several, up to @end. Where that was in vain
- * it is tried again further on, the more often the farther.
+ * are mapped or quickly made; where a format page is several, up to @end. Where
+ * that was in vain it is tried again further on, the more often the farther.
  *
  * Return: the first needed page that was not pinned, maybe @i.
  */
@@ -46,13 +61,11 @@ static unsigned long mram_load_take(struct mram_pass *pass, unsigned long base,
 
 	if (at < pass->not_taken)
 		return i;
-	if (pass->sub_shift)
-		next = i + mram_pages_take(true, at, NULL, 0, end - i,
-					   &pass->runs[i], &pass->not_taken);
-	else
-		next = mram_pages_take(true, addr, pass->need, i,
-				       pass->chunk_pages, pass->runs,
-				       &pass->not_taken);
+	next = mram_load_mapped(pass, base, i, end);
+	if (next == i && at >= pass->not_taken &&
+	    mram_pages_populate(addr, pass->sub_shift ? NULL : pass->need, i,
+				pass->sub_shift ? end : pass->chunk_pages))
+		next = mram_load_mapped(pass, base, i, end);
 	if (next > i) {
 		pass->in_vain = 0;
 		return next;
@@ -64,9 +77,9 @@ static unsigned long mram_load_take(struct mram_pass *pass, unsigned long base,
 }
 
 /*
- * Pin pages, at most @nr, that may have to be made. A huge page that is not there
- * yet comes in with its first page; the others are then found in one walk, where
- * to get all at once would go the slow way for each.
+ * Pin pages, at most @nr, the slow way. A huge page that is not there yet comes
+ * in with its first page; the others are then found in one walk, where to get all
+ * at once would go this way for each.
  */
 static int mram_load_fault(struct mram_pass *pass, unsigned long addr,
 			   unsigned long nr, struct mram_run *runs)
@@ -91,18 +104,19 @@ static int mram_load_pin(struct mram_pass *pass, unsigned long base,
 	unsigned int shift = pass->sub_shift;
 	unsigned long addr = mram_pass_addr(pass, base);
 	unsigned long first = ext->start << shift;
-	unsigned long end = first + (ext->nr << shift), i;
+	unsigned long end = first + (ext->nr << shift), i, next;
 	int got = 0;
 
-	for (i = max(first, min(*taken, end)); i < end; i += got) {
-		*taken = mram_load_take(pass, base, i, end);
-		i = min(*taken, end);
-		if (i == end)
-			break;
+	for (i = max(first, min(*taken, end)); i < end; i = min(next, end)) {
+		next = mram_load_take(pass, base, i, end);
+		*taken = next;
+		if (next > i)
+			continue;
 		got = mram_load_fault(pass, addr + (i << PAGE_SHIFT), end - i,
 				      &pass->runs[i]);
 		if (got <= 0)
 			break;
+		next = i + got;
 	}
 	ext->nr = (i - first) >> shift;
 	first += ext->nr << shift;

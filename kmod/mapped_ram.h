@@ -227,10 +227,15 @@ void mram_page_run_get(struct page *page, unsigned long nr);
 void mram_page_run_put(struct page *page, unsigned long nr);
 
 /* take.c */
+bool mram_may_take(struct vm_area_struct *vma, bool pin);
 unsigned long mram_pages_take(bool pin, unsigned long addr,
 			      const unsigned long *need, unsigned long index,
 			      unsigned long end, struct mram_run *runs,
 			      unsigned long *not_before);
+
+/* populate.c */
+bool mram_pages_populate(unsigned long addr, const unsigned long *need,
+			 unsigned long index, unsigned long end);
 
 /* pins.c */
 struct mram_pins *mram_pins_new(struct mm_struct *mm, unsigned long addr,

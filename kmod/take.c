@@ -214,7 +214,8 @@ static unsigned long mram_take_pmd(struct mram_take *take, unsigned long index,
 	return index;
 }
 
-static bool mram_may_take(struct vm_area_struct *vma, bool pin)
+/* Whether a VMA is of ordinary memory, that may be read or, to @pin, written. */
+bool mram_may_take(struct vm_area_struct *vma, bool pin)
 {
 	if (!(vma->vm_flags & (pin ? VM_WRITE : VM_READ)) ||
 	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP))

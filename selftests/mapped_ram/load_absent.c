@@ -128,6 +128,43 @@ TEST_F(load_absent, zero_pages_stay_absent)
 	EXPECT_TRUE(all_zero(self->mem.addr + end, self->mem.length - end));
 }
 
+TEST_F(load_absent, pages_between_stay_absent)
+{
+	struct mapped_ram_load load = load_args(&self->r, 0, self->r.nr_pages);
+	const size_t lone = self->r.nr_pages / 4;
+	long before = present(&self->mem), grown;
+	uint64_t i;
+
+	for (i = 0; i < self->r.nr_pages; i += 4)
+		bits_set(self->r.file, i, 1);
+	ASSERT_EQ(0, load_pass(&self->r, &load));
+	EXPECT_EQ(lone, load.out_read_pages);
+	EXPECT_EQ(self->r.nr_pages - lone, load.out_zero_pages);
+	grown = present(&self->mem) - before;
+	switch (variant->kind) {
+	case MEM_HUGETLB:
+	case MEM_MEMFD_HUGETLB:
+		EXPECT_EQ(self->mem.length / HUGE_SIZE, grown);
+		break;
+	case MEM_THP:
+		EXPECT_LE(lone, grown);
+		break;
+	default:
+		EXPECT_EQ(lone, grown);
+	}
+	/* Of the pages with data it has those whose numbers 4 divides. */
+	for (i = FIRST; i < FIRST + NR; i++) {
+		const uint8_t *p = self->mem.addr + i * page_size();
+
+		if (i % 4) {
+			EXPECT_TRUE(all_zero(p, page_size()));
+			continue;
+		}
+		EXPECT_EQ(0, memcmp(p, self->data +
+				    (i - FIRST) * page_size(), page_size()));
+	}
+}
+
 TEST_F(load_absent, unseen_pages_become_zero)
 {
 	struct mapped_ram_load load = load_args(&self->r, 10, 20);
