@@ -235,32 +235,52 @@ static int mram_load_zero_run(struct mram_pass *pass, unsigned long addr,
 }
 
 /*
+ * Which of the pages from @first on are not to be made zero, into @join: those
+ * that were read, and, asked about in one walk while there is such memory,
+ * those that are zero as they are absent.
+ */
+static void mram_load_find_zero(struct mram_pass *pass, unsigned long base,
+				unsigned long first, unsigned long last)
+{
+	bitmap_copy(pass->join, pass->need, pass->chunk_pages);
+	if (pass->doubt.absent && !pass->sub_shift)
+		mram_probe(current->mm, mram_pass_addr(pass, base + first),
+			   last - first, pass->join, first);
+}
+
+/*
  * Make the chunk's pages zero that the image does not hold; also when reading
  * failed, up to the page that did.
  */
 static void mram_load_zero(struct mram_pass *pass, unsigned long base)
 {
-	unsigned long first = max(pass->range.first, base) - base;
+	unsigned long start = max(pass->range.first, base) - base;
 	unsigned long last = min(pass->range.last + 1 - base,
 				 pass->chunk_pages);
-	unsigned long page, end, done;
-	int ret;
+	unsigned long first, page, end, done;
+	int ret = 0;
 
 	if (pass->error_page < base + last)
 		last = max_t(u64, pass->error_page, base) - base;
-	for (page = find_next_zero_bit(pass->need, last, first); page < last;
-	     page = find_next_zero_bit(pass->need, last, end)) {
-		end = find_next_bit(pass->need, last, page);
+	first = find_next_zero_bit(pass->need, last, start);
+	if (first >= last)
+		return;
+	mram_load_find_zero(pass, base, first, last);
+	for (page = first; page < last && !ret; page = end) {
+		page = find_next_zero_bit(pass->join, last, page);
+		end = find_next_bit(pass->join, last, page);
+		if (page == end)
+			break;
 		ret = mram_load_zero_run(pass, mram_pass_addr(pass, base + page),
 					 (end - page) << pass->sub_shift,
 					 &done);
-		done >>= pass->sub_shift;
-		pass->zeroes += done;
 		if (ret) {
-			mram_pass_fail(pass, ret, base + page + done);
-			return;
+			last = page + (done >> pass->sub_shift);
+			mram_pass_fail(pass, ret, base + last);
 		}
 	}
+	pass->zeroes += last - start -
+			mram_chunk_weight(pass->need, start, last);
 }
 
 static void mram_load_run(struct mram_pass *pass)

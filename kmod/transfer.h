@@ -130,7 +130,7 @@ struct mram_pass_args {
  * @need: the chunk's pages to move, in format pages; then @zero and @join,
  *        see save.c
  * @zero: see save.c
- * @join: see save.c
+ * @join: see save.c and mram_load_find_zero()
  * @look: in kernel pages, where a format page is several: which are zero
  * @doubt: see mram_look()
  * @not_taken: see mram_pages_take()
