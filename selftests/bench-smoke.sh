@@ -75,6 +75,12 @@ check "every touch is a fault, and takes what is around" holds '
 	elif .around > 4096 then .faults < .pages / 8
 	else .faults >= .pages and .calls_per_page >=
 		(if .engine == "lazy-1" then 3 else 4 end) end'
+# Both woken for each fault, they take 1.7 times as much as one.
+check "a second thread for faults hardly costs" jq -e '
+	def cost($e): .[] | select(.case == "lazy-faults" and
+				   .around == 4096 and .engine == $e) |
+		.insn_per_page;
+	cost("lazy") < 1.2 * cost("lazy-1")' "$out/results.json"
 check "streaming takes few system calls" holds '
 	if .engine == "lazy" and (.case == "lazy-full" or .case == "lazy-sparse")
 	then .calls_per_page < 0.1
