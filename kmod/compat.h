@@ -92,6 +92,11 @@ static inline unsigned int mram_hugetlb_index_shift(struct vm_area_struct *vma)
 #endif
 }
 
+/* Memory that only the processor may write to. Since 6.6, on some. */
+#ifndef VM_SHADOW_STACK
+#define VM_SHADOW_STACK		0
+#endif
+
 /* Where the pins of a large folio are counted. A name of its own since 6.3. */
 static inline atomic_t *mram_folio_pincount(struct folio *folio)
 {

@@ -236,16 +236,16 @@ static int mram_load_zero_run(struct mram_pass *pass, unsigned long addr,
 
 /*
  * Which of the pages from @first on are not to be made zero, into @join: those
- * that were read, and, asked about in one walk while there is such memory,
- * those that are zero as they are absent.
+ * that were read, and those that are zero as they are absent.
  */
 static void mram_load_find_zero(struct mram_pass *pass, unsigned long base,
 				unsigned long first, unsigned long last)
 {
-	bitmap_copy(pass->join, pass->need, pass->chunk_pages);
-	if (pass->doubt.absent && !pass->sub_shift)
-		mram_probe(current->mm, mram_pass_addr(pass, base + first),
-			   last - first, pass->join, first);
+	bitmap_zero(pass->join, pass->chunk_pages);
+	if (!pass->sub_shift)
+		mram_look_ahead(mram_pass_addr(pass, base + first),
+				last - first, pass->join, first, &pass->doubt);
+	bitmap_or(pass->join, pass->join, pass->need, pass->chunk_pages);
 }
 
 /*

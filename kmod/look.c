@@ -178,6 +178,27 @@ stop:
 }
 
 /**
+ * mram_look_ahead() - which pages are absent, asked in one walk
+ * @addr: page-aligned, in the current address space
+ * @nr: how many pages, not 0
+ * @zero: bitmap; the bits of pages that are absent get set
+ * @first: the bit of the first page; this and the next @nr are clear
+ * @doubt: see mram_look()
+ *
+ * Only while there is doubt: then it is cheaper than to look at many stretches
+ * one by one. What it does not tell, mram_look() will, and also why not.
+ */
+void mram_look_ahead(unsigned long addr, unsigned long nr, unsigned long *zero,
+		     unsigned long first, struct mram_doubt *doubt)
+{
+	if (!doubt->absent)
+		return;
+	mram_probe(current->mm, addr, nr, zero, first);
+	if (find_next_bit(zero, first + nr, first) < first + nr)
+		doubt->absent = MRAM_DOUBT;
+}
+
+/**
  * mram_look_absent() - whether there is nothing at all
  * @addr: page-aligned, in the current address space
  * @nr: how many pages, not 0

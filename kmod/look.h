@@ -37,6 +37,8 @@ unsigned long mram_cache_look(unsigned long addr, unsigned long nr,
 /* look.c */
 long mram_look(unsigned long addr, unsigned long nr, unsigned long *zero,
 	       unsigned long first, struct mram_doubt *doubt);
+void mram_look_ahead(unsigned long addr, unsigned long nr, unsigned long *zero,
+		     unsigned long first, struct mram_doubt *doubt);
 bool mram_look_absent(unsigned long addr, unsigned long nr,
 		      struct mram_doubt *doubt);
 

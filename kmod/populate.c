@@ -5,12 +5,18 @@
  * pin_user_pages() does beside that for each page, looking for it before and
  * after, is left to mram_pages_take(), which does it for all of a page table.
  */
+#include <linux/bitmap.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/userfaultfd_k.h>
 
 #include "compat.h"
 #include "mapped_ram.h"
 
-/* So mmap_lock is never dropped, and nobody's userfaultfd is waited for. */
+/*
+ * So mmap_lock is never dropped, neither with VM_FAULT_RETRY nor with
+ * VM_FAULT_COMPLETED, and nobody's userfaultfd is waited for.
+ */
 #define MRAM_POPULATE_FLAGS	(FAULT_FLAG_WRITE | FAULT_FLAG_ALLOW_RETRY | \
 				 FAULT_FLAG_RETRY_NOWAIT)
 
@@ -22,11 +28,12 @@
  * @end: the page behind the last one
  *
  * At most up to the end of a huge page, and of that no more pages than lie
- * before @index in it: one that comes in whole should come in with a fault or
- * two. What userfaultfd or a device has to bring, and what is no ordinary memory
- * or not to be written to, is left to pin_user_pages().
+ * before @index in it: one that comes in whole, which the next look at the page
+ * tables shows, should not be asked for page by page. What a userfaultfd has to
+ * bring, and what is no ordinary memory or not to be written to, is left to
+ * pin_user_pages().
  *
- * Return: whether the first one is there now.
+ * Return: whether it may be of use to look for the first one again.
  */
 bool mram_pages_populate(unsigned long addr, const unsigned long *need,
 			 unsigned long index, unsigned long end)
@@ -41,14 +48,15 @@ bool mram_pages_populate(unsigned long addr, const unsigned long *need,
 	if (!mram_mm_may_pin(mm) || !mmap_read_trylock(mm))
 		return false;
 	vma = find_vma(mm, at);
-	if (!vma || vma->vm_start > at || !mram_may_take(vma, true))
+	if (!vma || vma->vm_start > at || !mram_may_take(vma, true) ||
+	    userfaultfd_missing(vma))
 		goto out;
 	nr = clamp(place, 1UL, PTRS_PER_PTE - place);
 	end = min3(end, index + nr, (vma->vm_end - addr) >> PAGE_SHIFT);
 	while (page < end && !fatal_signal_pending(current)) {
 		if (handle_mm_fault(vma, addr + (page << PAGE_SHIFT),
 				    MRAM_POPULATE_FLAGS, NULL) &
-		    (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_COMPLETED))
+		    (VM_FAULT_ERROR | VM_FAULT_RETRY))
 			break;
 		cond_resched();
 		page++;

@@ -218,7 +218,8 @@ static unsigned long mram_take_pmd(struct mram_take *take, unsigned long index,
 bool mram_may_take(struct vm_area_struct *vma, bool pin)
 {
 	if (!(vma->vm_flags & (pin ? VM_WRITE : VM_READ)) ||
-	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP))
+	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP) ||
+	    (pin && vma->vm_flags & VM_SHADOW_STACK))
 		return false;
 	if (vma_is_anonymous(vma))
 		return true;
