@@ -101,8 +101,8 @@ const char *mram_session_engine(const struct mram_session *s);
  * @flags: MRAM_REGION_*
  * @page_size: bytes one bitmap bit stands for; 0 for 4096
  * @fd: with MRAM_REGION_HAS_FD the file behind the mapping. The uring and
- *      pwrite engines need it to leave holes of shared memory alone; the
- *      module does not.
+ *      pwrite engines and the scan tracker need it to leave holes of shared
+ *      memory alone; the module does not.
  * @fd_offset: where in @fd the region starts, in bytes
  */
 struct mram_region_opts {
@@ -365,23 +365,31 @@ struct mram_scan_tracker_opts {
  * its way during a fetch) into pages that the kernel or a driver has hold of:
  * that is for mram_session_mark_dirty(). -EOPNOTSUPP where the kernel cannot:
  * it takes PAGEMAP_SCAN and asynchronous write protection by userfaultfd, of
- * Linux 6.7. Needs no privilege.
+ * Linux 6.7. Needs no privilege; -EPERM where userfaultfd(2) is forbidden.
  */
 int mram_scan_tracker_open(struct mram_scan_tracker **out,
 			   struct mram_session *s,
 			   const struct mram_scan_tracker_opts *opts,
 			   struct mram_error *err);
 
-/** mram_scan_tracker_close - track no more; NULL is fine */
+/**
+ * mram_scan_tracker_close - track no more; NULL is fine
+ *
+ * Before the memory is unmapped. A child made with fork() has nothing tracked,
+ * and may do nothing but this with what it inherits.
+ */
 void mram_scan_tracker_close(struct mram_scan_tracker *t);
 
 /**
  * mram_scan_tracker_add - track a region
  * @region: index of the session's region
  *
- * All of it must be mapped, and may not be mapped anew or moved as long as it is
- * tracked. -EBUSY when a userfaultfd has the memory, -EEXIST when it is tracked
- * already. Transparent huge pages are split where they are written.
+ * All of it must be mapped (-EFAULT) and readable (-EACCES), and may not be
+ * mapped anew, moved or unmapped as long as it is tracked. -EBUSY when a
+ * userfaultfd has the memory, -EEXIST when it is tracked already, -EPERM when it
+ * is shared memory of a file that was opened for reading only. Transparent huge
+ * pages are split where private memory is written; in shared memory, and on
+ * hugetlbfs, a huge page is written as a whole.
  */
 int mram_scan_tracker_add(struct mram_scan_tracker *t, int region,
 			  struct mram_error *err);
@@ -391,12 +399,16 @@ int mram_scan_tracker_add(struct mram_scan_tracker *t, int region,
  *
  * Call before each pass; nothing has to stand still but before the last one.
  * The first call marks all that there is: nothing else has to be marked then.
+ * Where nobody can tell (shared memory without MRAM_REGION_HAS_FD, and of
+ * hugetlbfs) that is all that is mapped. KVM forgets what it has of the memory in
+ * each call, and its guests fault it in again.
  * Pages that were given back (MADV_DONTNEED, a hole that was punched) count as
  * written; in shared memory and huge pages of hugetlbfs only if nobody has
  * touched them again before the call. After an error the session may have more
  * dirty pages than before, and lacks none.
  *
- * Return: how many pages these are.
+ * Return: how many pages these are; with some that were dirty already, and that
+ * are counted again where the region's pages are larger than the kernel's.
  */
 int64_t mram_scan_tracker_fetch(struct mram_scan_tracker *t,
 				struct mram_error *err);
@@ -1017,6 +1029,7 @@ struct mram_restore_lazy;
  *               is not enough for all of the memory, they may take what the
  *               image's pages need.
  * @error: called for each read that fails, from a thread of the library. It may
+ *         take its time (faults wait where there is one thread for them), may
  *         call mram_restore_lazy_pause(), _cancel() and _stats(), must not
  *         touch the memory, and must not unmap or discard any. May be NULL.
  * @message: called with a line that somebody may want to see; else as @error,
@@ -1136,9 +1149,9 @@ int mram_restore_lazy_add_uffd(struct mram_restore_lazy *l, int index,
  * them from MADV_REMOVE, so pages that are not there yet become zero. A hole
  * punched through the file alone is noticed only in pages that were there. Memory
  * may be unmapped and moved; it may be in several mappings meanwhile. What
- * MREMAP_DONTUNMAP leaves behind is zero where the memory is private; who touches
- * what it left of shared memory waits until the end, and that is an error. Other
- * processes that map the same memory do not wait: they must not use it before
+ * MREMAP_DONTUNMAP leaves behind is zero where the memory is private and of this
+ * process; who touches what it left of other memory waits until the end, and that
+ * is an error. Other processes that map the same memory do not wait: they must not use it before
  * the end. Nor must children made with fork().
  */
 int mram_restore_lazy_start(struct mram_restore_lazy *l,

@@ -6,6 +6,7 @@
  * that it refuses what it could not follow.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -283,6 +284,21 @@ TEST_F(refused, wrong_use)
 		     (int)mram_scan_tracker_fetch(self->t, &error));
 }
 
+/* After something that cannot be read; and no more than once is anything freed. */
+TEST_F(refused, nothing_there)
+{
+	ASSERT_EQ(0, add(self, "ram", 0, 32));
+	ASSERT_EQ(1, add(self, "unmapped", 32, 32));
+	ASSERT_EQ(0, mprotect(self->m.p, 32 * PAGE, PROT_NONE));
+	ASSERT_EQ(0, munmap(self->m.p + 32 * PAGE, 32 * PAGE));
+	ASSERT_FAILS(-EACCES, "may not be read",
+		     mram_scan_tracker_add(self->t, 0, &error));
+	ASSERT_FAILS(-EFAULT, "nothing is mapped",
+		     mram_scan_tracker_add(self->t, 1, &error));
+	ASSERT_FAILS(-EFAULT, "nothing is mapped",
+		     mram_scan_tracker_add(self->t, 1, &error));
+}
+
 TEST_F(refused, memory_that_cannot_be_followed)
 {
 	int fd = (int)syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY);
@@ -364,6 +380,53 @@ TEST_F(refused, not_after_a_fork)
 	ASSERT_OK(mram_scan_tracker_add(self->t, 0, &error));
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+}
+
+TEST_F(refused, to_end_with_a_child)
+{
+	pid_t pid;
+
+	ASSERT_EQ(0, add(self, "ram", 0, 32));
+	ASSERT_OK(mram_scan_tracker_add(self->t, 0, &error));
+	ASSERT_OK(mram_session_begin(self->s, &error));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		mram_scan_tracker_close(self->t);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	*self->m.p = 1;
+	EXPECT_EQ(1, mram_scan_tracker_fetch(self->t, &error));
+}
+
+/* A device's file has no size, and data all the same. */
+TEST_F(refused, to_take_a_device_for_a_hole)
+{
+	struct mram_region_opts o = MRAM_OPTS(mram_region_opts,
+					      .flags = MRAM_REGION_HAS_FD);
+	const char *dev = getenv("MRAM_TEST_BLKDEV");
+	unsigned char *p;
+
+	if (!dev)
+		SKIP(return, "no MRAM_TEST_BLKDEV");
+	o.fd = open(dev, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, o.fd);
+	p = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, o.fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	ASSERT_OK(mram_session_add_region(self->s, "device", p, 64 * PAGE, &o,
+					  &error));
+	ASSERT_OK(mram_scan_tracker_add(self->t, 0, &error));
+	ASSERT_OK(mram_session_begin(self->s, &error));
+	EXPECT_EQ(64, mram_scan_tracker_fetch(self->t, &error));
+	ASSERT_OK(mram_session_pass(self->s, NULL, NULL, &error));
+	p[5 * PAGE] ^= 1;
+	EXPECT_EQ(1, mram_scan_tracker_fetch(self->t, &error));
+	ASSERT_OK(mram_session_pass(self->s, NULL, NULL, &error));
+	mram_scan_tracker_close(self->t);
+	self->t = NULL;
+	munmap(p, 64 * PAGE);
+	close(o.fd);
 }
 
 /* Without any privilege; the session's maker may have had some. */

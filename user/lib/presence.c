@@ -229,7 +229,8 @@ static int ask_file(const struct span *s, const struct piece *piece,
 		forget(s, absent, piece->start, piece->end);
 		return 0;
 	}
-	if (end > (uint64_t)st.st_size) {
+	/* A device has no size here. */
+	if (S_ISREG(st.st_mode) && end > (uint64_t)st.st_size) {
 		*error_addr = (uint64_t)st.st_size > offset ?
 			      to_addr + st.st_size : piece->start;
 		return -EFAULT;

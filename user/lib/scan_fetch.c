@@ -38,8 +38,9 @@
 #include "session.h"
 
 /*
- * Bytes of one request. KVM forgets all of a request's range whenever the kernel
- * hands some ranges out, so it should not be much; pages may be larger.
+ * Bytes of one request. Guests wait while KVM forgets what it has of a request's
+ * range, which it is always told to, so it should not be much; pages may be
+ * larger.
  */
 #define CHUNK	(64ull << 20)
 
@@ -123,8 +124,8 @@ static void ask_file(struct scan *s, uint64_t start, uint64_t end, bool marked)
 	uint64_t page = s->p->page, known = end, data, data_end;
 	struct stat st;
 
-	/* Nothing can be read behind the file's end. */
-	if (fstat(r->fd, &st))
+	/* Nothing can be read behind a file's end; a device has no size here. */
+	if (fstat(r->fd, &st) || !S_ISREG(st.st_mode))
 		st.st_size = INT64_MAX;
 	if (end - to_addr > (uint64_t)st.st_size)
 		known = (to_addr + (uint64_t)st.st_size + page - 1) &
@@ -175,7 +176,8 @@ static int failed(const struct scan *s, uint64_t at, int code,
 	return mram_err(err, code,
 			"track region '%s': PAGEMAP_SCAN at offset %" PRIu64 ": %s%s",
 			s->r->name, at > low ? at - low : 0, strerror(-code),
-			code == -EPERM ? ": it was mapped anew" : "");
+			code == -EPERM ?
+			": it was mapped anew, or is not tracked any more" : "");
 }
 
 /* Hand all ranges of the piece that @how asks for to @take. */

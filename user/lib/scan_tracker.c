@@ -4,8 +4,8 @@
  * kernel lifts by itself: an asynchronous userfaultfd wakes nobody, a write to a
  * protected page only lifts the protection. PAGEMAP_SCAN tells which pages have
  * none and protects them again in the same step (scan_fetch.c), so that nothing
- * has to stand still. Guests of KVM write through these page tables: to protect
- * a page empties what KVM has of it.
+ * has to stand still. Guests of KVM write through these page tables: what KVM has
+ * of them is emptied by each fetch, and filled again as the guest goes on.
  *
  * Here is what is tracked. Pages that are not there are not protected in
  * advance, as that would cost page tables for all of them: whatever they become
@@ -95,8 +95,11 @@ void mram_scan_tracker_close(struct mram_scan_tracker *t)
 
 	if (!t)
 		return;
-	/* Not left to the last close: a child process may have it open. */
-	for (i = 0; i < t->nr_pieces; i++)
+	/*
+	 * Not left to the last close: a child process may have it open. In a
+	 * child, it is the parent's memory that would not be tracked any more.
+	 */
+	for (i = 0; i < t->nr_pieces && getpid() == t->pid; i++)
 		unregister(t, &t->pieces[i]);
 	if (t->uffd >= 0)
 		close(t->uffd);
@@ -126,6 +129,7 @@ int mram_scan_tracker_open(struct mram_scan_tracker **out,
 	if (!t)
 		return mram_err(err, -ENOMEM, "track memory: out of memory");
 	t->session = s;
+	t->pid = getpid();
 	t->uffd = -1;
 	t->pagemap = -1;
 	t->ranges = malloc(SCAN_RANGES * sizeof(*t->ranges));
@@ -213,8 +217,10 @@ static int register_piece(const struct mram_scan_tracker *t,
 	if (!ioctl(t->uffd, UFFDIO_REGISTER, &reg))
 		return 0;
 	return mram_err(err, -errno, "track region '%s': userfaultfd: %s%s",
-			r->name, strerror(errno), errno == EBUSY ?
-			": its memory has another one" : "");
+			r->name, strerror(errno),
+			errno == EBUSY ? ": its memory has another one" :
+			errno == EPERM ? ": its file was opened for reading only" :
+			"");
 }
 
 /* One piece after the other; those before @i are registered on return. */
@@ -267,9 +273,11 @@ int mram_scan_tracker_add(struct mram_scan_tracker *t, int region,
 				"track region '%s': /proc/self/smaps: %s",
 				r->name, strerror(-ret));
 	}
-	grown = realloc(t->pieces, (t->nr_pieces + l.nr) * sizeof(*grown));
-	if (grown || !l.nr) {
-		t->pieces = grown ? grown : t->pieces;
+	/* One more, as realloc() to nothing would free it. */
+	grown = realloc(t->pieces,
+			(t->nr_pieces + l.nr + 1) * sizeof(*grown));
+	if (grown) {
+		t->pieces = grown;
 		ret = add_pieces(t, region, &l, &i, err);
 	} else {
 		ret = mram_err(err, -ENOMEM, "track region '%s': out of memory",

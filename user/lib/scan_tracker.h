@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/types.h>
 
 #include <mappedram.h>
 
@@ -83,8 +84,20 @@ struct scan_piece {
 	bool copy;
 };
 
+/**
+ * struct mram_scan_tracker - see <mappedram.h>
+ * @session: whose regions it feeds
+ * @pid: of the process whose memory it is; a child that inherits all of this
+ *       has no part in it
+ * @uffd: protects
+ * @pagemap: tells what was written
+ * @ranges: room for SCAN_RANGES
+ * @pieces: what is tracked
+ * @nr_pieces: how many
+ */
 struct mram_scan_tracker {
 	struct mram_session *session;
+	pid_t pid;
 	int uffd;
 	int pagemap;
 	struct scan_range *ranges;
