@@ -34,7 +34,7 @@ else
 	# Of the lazy restores what another kernel may do differently, and is
 	# quick.
 	for source in "$here"/engines/*.c \
-		"$here"/lazy/{blocks,control,discard,disk,fail,gaps,process}.c; do
+		"$here"/lazy/{behind,blocks,control,discard,disk,fail,gaps,process}.c; do
 		! grep -q '^TEST_HARNESS_MAIN' "$source" ||
 			programs+=("$project/build/selftests/${source:${#here}+1:-2}")
 	done

@@ -95,9 +95,9 @@ bool lazy_behind_fill(const struct mram_restore_lazy *l,
 	addr &= -page;
 	ret = lazy_uffd_zero(f->fd, addr, page);
 	/* It is there, or unmapped. */
-	if (ret < 0 && ret != -EAGAIN)
+	if (ret == -EEXIST || ret == -ENOENT)
 		lazy_uffd_wake(f->fd, addr, page);
-	return ret != -EAGAIN;
+	return ret >= 0 || ret == -EEXIST || ret == -ENOENT;
 }
 
 void lazy_behind_wake(const struct mram_restore_lazy *l)
