@@ -79,15 +79,17 @@ static int run(char *const *argv, char **output, char *complaint, size_t size)
 	if (complaints < 0)
 		return -errno;
 	if (pipe(pipes)) {
+		status = -errno;
 		close(complaints);
-		return -EMFILE;
+		return status;
 	}
 	pid = fork();
 	if (pid < 0) {
+		status = -errno;
 		close(complaints);
 		close(pipes[0]);
 		close(pipes[1]);
-		return -EAGAIN;
+		return status;
 	}
 	if (!pid) {
 		dup2(pipes[1], STDOUT_FILENO);
