@@ -76,6 +76,7 @@ check "every touch is a fault, and takes what is around" holds '
 	else .faults >= .pages and .calls_per_page >=
 		(if .engine == "lazy-1" then 3 else 4 end) end'
 # Both woken for each fault, they take 1.7 times as much as one.
+# shellcheck disable=SC2016 # the variables are jq's
 check "a second thread for faults hardly costs" jq -e '
 	def cost($e): .[] | select(.case == "lazy-faults" and
 				   .around == 4096 and .engine == $e) |

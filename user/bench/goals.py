@@ -67,12 +67,13 @@ def scattered(g, results):
 
 
 def apart_from_memory(g, results, text, other, limit, at):
-    """What is left to do when the memory is made, which is alike for all."""
+    """What is left to do beside making the memory, as populate does it; nothing,
+    when the module makes it itself for less than that."""
     module, beside, made = [one(results, engine=e, **at)
                             for e in ("module", other, "populate")]
     if None not in (module, beside, made):
         g.ratio(f"{text}: module / {other}, apart from making the memory",
-                module - made, beside - made, limit)
+                max(0, module - made), beside - made, limit)
 
 
 def loads(g, results):
