@@ -67,7 +67,8 @@ static void do_page(enum op op, unsigned char *p, uint64_t content)
 	}
 }
 
-static void obey(int in, int out, unsigned char *p)
+/* @steps is how many steps of running for ever it has made. */
+static void obey(int in, int out, unsigned char *p, unsigned long *steps)
 {
 	uint64_t x = 88172645463325252ull;
 	struct order o;
@@ -80,6 +81,7 @@ static void obey(int in, int out, unsigned char *p)
 			op = step(&x) % 64 ? OP_WRITE :
 			     step(&x) % 2 ? OP_PUNCH : OP_ZAP;
 			do_page(op, p + i * PAGE, x);
+			__atomic_add_fetch(steps, 1, __ATOMIC_RELEASE);
 		}
 		for (i = o.first; i < o.first + o.count; i++)
 			do_page(o.op, p + i * PAGE, step(&x));
@@ -95,6 +97,7 @@ FIXTURE(softdirty) {
 	struct mram_session *s;
 	struct mram_softdirty *t;
 	pid_t child;
+	unsigned long *steps;	/* of the child, see obey() */
 	int orders, done;
 };
 
@@ -109,12 +112,15 @@ FIXTURE_SETUP(softdirty)
 	random_seed(7);
 	ASSERT_EQ(0, pipe2(in, O_CLOEXEC));
 	ASSERT_EQ(0, pipe2(out, O_CLOEXEC));
+	self->steps = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->steps);
 	self->child = fork();
 	ASSERT_LE(0, self->child);
 	if (!self->child) {
 		close(in[1]);
 		close(out[0]);
-		obey(in[0], out[1], self->m.p);
+		obey(in[0], out[1], self->m.p, self->steps);
 	}
 	close(in[0]);
 	close(out[1]);
@@ -141,6 +147,7 @@ FIXTURE_TEARDOWN(softdirty)
 	waitpid(self->child, NULL, 0);
 	close(self->orders);
 	close(self->done);
+	munmap(self->steps, PAGE);
 	image_remove(self->path);
 	memory_free(&self->m);
 	EXPECT_NO_LEAKS();
@@ -263,6 +270,15 @@ TEST_F(softdirty, by_chance)
 	check_image(_metadata, self);
 }
 
+/* On one processor it may not have had a turn since it was let go. */
+static void let_it_write(const FIXTURE_DATA(softdirty) *self)
+{
+	unsigned long before = __atomic_load_n(self->steps, __ATOMIC_ACQUIRE);
+
+	while (__atomic_load_n(self->steps, __ATOMIC_ACQUIRE) < before + 100)
+		usleep(100);
+}
+
 /* It runs all the time, but for fetching and clearing. */
 TEST_F(softdirty, while_it_runs)
 {
@@ -275,6 +291,7 @@ TEST_F(softdirty, while_it_runs)
 	for (round = 0; round < 30; round++) {
 		ASSERT_OK(mram_softdirty_settle(self->t, &error));
 		ASSERT_OK(mram_session_pass(self->s, NULL, NULL, &error));
+		let_it_write(self);
 		ASSERT_EQ(0, kill(self->child, SIGSTOP));
 		ASSERT_EQ(self->child,
 			  waitpid(self->child, &status, WUNTRACED));
