@@ -54,11 +54,6 @@ FIXTURE_TEARDOWN(absent)
 	EXPECT_NO_LEAKS();
 }
 
-static unsigned char *page(const struct tracked *k, unsigned long i)
-{
-	return k->m.p + i * PAGE;
-}
-
 /* Memory whose untouched pages the tracker itself can tell. */
 static bool tells(const struct tracked *k, bool fd)
 {
@@ -116,7 +111,7 @@ TEST_F(absent, never_touched)
 	EXPECT_EQ(0, tracked_save(k));
 	EXPECT_EQ(0, tracked_save(k));
 	for (i = half; i < k->pages; i += k->unit * 3)
-		*page(k, i) = 1;
+		*tracked_page(k, i) = 1;
 	EXPECT_LE((k->pages - half) / (3 * k->unit), tracked_save(k));
 	EXPECT_EQ(0, tracked_save(k));
 	EXPECT_TRUE(tracked_same(k));
@@ -142,10 +137,10 @@ TEST_F(absent, given_back)
 	EXPECT_EQ(0, tracked_save(k));
 	/* Given back, and used again before anybody asked. */
 	tracked_discard(k, 0, u, false);
-	*page(k, 0) = 1;
+	*tracked_page(k, 0) = 1;
 	EXPECT_EQ(u, tracked_save(k));
 	/* And not written in between, but dirty already. */
-	*page(k, 2 * u) += 1;
+	*tracked_page(k, 2 * u) += 1;
 	EXPECT_EQ(u, mram_scan_tracker_fetch(k->t, &error));
 	tracked_discard(k, 2 * u, u, false);
 	ASSERT_OK(tracked_save(k));
@@ -180,14 +175,14 @@ TEST_F(absent, entries_that_are_gone)
 		SKIP(return, "not shared, in small pages");
 	random_fill(k->m.p, k->m.length);
 	ASSERT_EQ(k->pages, tracked_save(k));
-	*page(k, 5) += 1;
+	*tracked_page(k, 5) += 1;
 	tracked_discard(k, 5, 1, true);
 	tracked_discard(k, 9, 1, true);
 	/* Where the file can be asked, the clean one is known to be clean. */
 	EXPECT_EQ(variant->fd ? 1 : 2, tracked_save(k));
 	EXPECT_EQ(0, tracked_save(k));
 	EXPECT_TRUE(tracked_same(k));
-	*page(k, 9) += 1;
+	*tracked_page(k, 9) += 1;
 	EXPECT_EQ(1, tracked_save(k));
 	EXPECT_TRUE(tracked_same(k));
 }
@@ -221,6 +216,7 @@ TEST_F(absent, by_chance)
 	unsigned long units = k->pages / k->unit, u = k->unit, i;
 	bool zeroes = k->kind == TRACKED_PRIVATE || k->kind == TRACKED_THP;
 	bool *gone = calloc(units, sizeof(*gone));
+	unsigned char *p;
 	int round, n;
 
 	ASSERT_NE(NULL, gone);
@@ -228,16 +224,17 @@ TEST_F(absent, by_chance)
 		memset(gone, 0, units * sizeof(*gone));
 		for (n = 0; n < (u > 1 ? 6 : 400); n++) {
 			i = random_below(units);
+			p = tracked_page(k, i * u);
 			switch (random_below(OPS)) {
 			case OP_WRITE:
-				random_fill(page(k, i * u), PAGE);
+				random_fill(p, PAGE);
 				break;
 			case OP_READ:
 				if (zeroes || !gone[i])
-					*(volatile unsigned char *)page(k, i * u);
+					*(volatile unsigned char *)p;
 				break;
 			case OP_ZERO:
-				memset(page(k, i * u), 0, u * PAGE);
+				memset(p, 0, u * PAGE);
 				break;
 			case OP_DISCARD:
 				tracked_discard(k, i * u, u, false);
@@ -277,12 +274,12 @@ static char *swap_on(void)
 
 static unsigned long swapped_out(const struct tracked *k)
 {
-	unsigned long i, out = 0;
+	unsigned long i, first = (uintptr_t)k->m.p / PAGE, out = 0;
 	uint64_t entry;
 	int fd = open("/proc/self/pagemap", O_RDONLY);
 
 	for (i = 0; i < k->pages; i++)
-		if (pread(fd, &entry, 8, (uintptr_t)page(k, i) / PAGE * 8) == 8)
+		if (pread(fd, &entry, 8, (first + i) * 8) == 8)
 			out += !(entry >> 63);
 	close(fd);
 	return out;
@@ -304,7 +301,7 @@ TEST_F(absent, swapped_out)
 	random_fill(k->m.p, k->m.length);
 	ASSERT_EQ(k->pages, tracked_save(k));
 	for (i = 0; i < k->pages; i += 100)
-		*page(k, i) += 1;
+		*tracked_page(k, i) += 1;
 	for (tries = 0; tries < 20 && swapped_out(k) < k->pages / 2; tries++) {
 		madvise(k->m.p, k->m.length, MADV_PAGEOUT);
 		usleep(50 * 1000);
@@ -316,7 +313,7 @@ TEST_F(absent, swapped_out)
 	ASSERT_OK(tracked_save(k));
 	/* Brought back by writes: some of those that went out clean. */
 	for (i = 50; i < k->pages; i += 100)
-		*page(k, i) += 1;
+		*tracked_page(k, i) += 1;
 	EXPECT_LE(k->pages / 100, tracked_save(k));
 	ASSERT_OK(tracked_save(k));
 	ASSERT_OK(tracked_save(k));

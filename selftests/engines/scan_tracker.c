@@ -60,17 +60,12 @@ FIXTURE_TEARDOWN(scan)
 	EXPECT_NO_LEAKS();
 }
 
-static unsigned char *page(const struct tracked *k, unsigned long i)
-{
-	return k->m.p + i * PAGE;
-}
-
 static void read_all(const struct tracked *k)
 {
 	unsigned long i;
 
 	for (i = 0; i < k->pages; i++)
-		*(volatile unsigned char *)page(k, i);
+		*(volatile unsigned char *)tracked_page(k, i);
 }
 
 TEST_F(scan, exactly_what_was_written)
@@ -86,13 +81,13 @@ TEST_F(scan, exactly_what_was_written)
 	EXPECT_EQ(0, tracked_save(k));
 	read_all(k);
 	EXPECT_EQ(0, tracked_save(k));
-	random_fill(page(k, 20), 3 * PAGE);
-	*page(k, k->pages - 1) += 1;
+	random_fill(tracked_page(k, 20), 3 * PAGE);
+	*tracked_page(k, k->pages - 1) += 1;
 	EXPECT_EQ(expected, mram_scan_tracker_fetch(k->t, &error));
 	/* In the session once, however often it is asked. */
 	EXPECT_EQ(0, mram_scan_tracker_fetch(k->t, &error));
 	EXPECT_EQ(expected, mram_session_count_dirty(k->s, -1));
-	*page(k, 1) += 1;
+	*tracked_page(k, 1) += 1;
 	EXPECT_EQ(k->unit, tracked_save(k));
 	EXPECT_EQ(0, tracked_save(k));
 	EXPECT_TRUE(tracked_same(k));
@@ -109,7 +104,7 @@ TEST_F(scan, every_other_page)
 	ASSERT_EQ(k->pages, tracked_save(k));
 	for (round = 0; round < 2; round++) {
 		for (i = round; i < k->pages; i += 2)
-			*page(k, i) += 1;
+			*tracked_page(k, i) += 1;
 		EXPECT_EQ(k->unit == 1 ? k->pages / 2 : k->pages,
 			  tracked_save(k));
 		EXPECT_EQ(0, tracked_save(k));
@@ -127,7 +122,7 @@ TEST_F(scan, closed_and_opened_again)
 	if (k->kind == TRACKED_MEMFD || k->kind == TRACKED_SHARED)
 		tracked_discard(k, 100, 10, true);
 	mram_scan_tracker_close(k->t);
-	*page(k, 7) += 1;
+	*tracked_page(k, 7) += 1;
 	ASSERT_OK(mram_scan_tracker_open(&k->t, k->s, NULL, &error));
 	ASSERT_OK(mram_scan_tracker_add(k->t, 0, &error));
 	EXPECT_EQ(k->pages, tracked_save(k));
@@ -155,7 +150,7 @@ static void *write_on(void *arg)
 		w->x ^= w->x << 17;
 		i = w->x % w->k->pages;
 		n = i + 8 < w->k->pages ? 8 : w->k->pages - i;
-		p = page(w->k, i);
+		p = tracked_page(w->k, i);
 		if (w->discards && !(w->x >> 32 & 63)) {
 			tracked_discard(w->k, i, n, false);
 			continue;
@@ -212,10 +207,10 @@ TEST_F(scan, a_fetch_that_fails)
 	random_fill(k->m.p, k->m.length);
 	ASSERT_EQ(k->pages, tracked_save(k));
 	for (i = 0; i < 700; i++)
-		*page(k, 2 * i) += 1;
+		*tracked_page(k, 2 * i) += 1;
 	ASSERT_NE(MAP_FAILED,
-		  mmap(page(k, last), k->unit * PAGE, PROT_READ | PROT_WRITE,
-		       flags | MAP_FIXED, k->m.fd,
+		  mmap(tracked_page(k, last), k->unit * PAGE,
+		       PROT_READ | PROT_WRITE, flags | MAP_FIXED, k->m.fd,
 		       k->m.fd < 0 ? 0 : k->m.fd_offset + last * PAGE));
 	ASSERT_FAILS(-EPERM, "mapped anew",
 		     (int)mram_scan_tracker_fetch(k->t, &error));

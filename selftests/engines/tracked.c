@@ -95,6 +95,11 @@ void tracked_stop(struct tracked *k)
 		close(k->m.fd);
 }
 
+unsigned char *tracked_page(const struct tracked *k, unsigned long i)
+{
+	return k->m.p + i * PAGE;
+}
+
 int64_t tracked_save(struct tracked *k)
 {
 	int64_t fetched = mram_scan_tracker_fetch(k->t, &error);

@@ -46,6 +46,9 @@ struct tracked {
 int tracked_start(struct tracked *k, enum tracked_kind kind, bool fd);
 void tracked_stop(struct tracked *k);
 
+/** tracked_page - where page @i is */
+unsigned char *tracked_page(const struct tracked *k, unsigned long i);
+
 /** tracked_save - a fetch and a pass. Return: pages that were fetched */
 int64_t tracked_save(struct tracked *k);
 
