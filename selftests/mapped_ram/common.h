@@ -149,6 +149,9 @@ const char *mem_name(enum mem_kind kind);
  */
 int mem_map(struct mem *m, enum mem_kind kind, size_t length);
 void mem_unmap(struct mem *m);
+/* @length is not 0 */
+bool all_bytes(const void *mem, size_t length, uint8_t byte);
+bool all_zero(const void *mem, size_t length);
 /* Memory with nothing on either side of it: an overrun faults. */
 void *need_guarded(size_t length);
 void guarded_free(void *mem, size_t length);

@@ -118,7 +118,7 @@ bool region_is_saved(const struct region *r, const struct image *img)
 			ok = !memcmp(mem, now + i * r->page_size,
 				     r->page_size);
 		else
-			ok = !mem[0] && !memcmp(mem, mem + 1, r->page_size - 1);
+			ok = all_zero(mem, r->page_size);
 		if (!ok)
 			fprintf(stderr, "# region at %#llx: page %zu is not in the image: dirty %d file %d\n",
 				(unsigned long long)r->offset, i,

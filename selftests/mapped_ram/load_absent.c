@@ -89,11 +89,6 @@ static long present(const struct mem *mem)
 	}
 }
 
-static bool all_zero(const uint8_t *p, size_t length)
-{
-	return !p[0] && !memcmp(p, p + 1, length - 1);
-}
-
 TEST_F(load_absent, zero_pages_stay_absent)
 {
 	struct mapped_ram_load load = load_args(&self->r, 0, self->r.nr_pages);

@@ -56,9 +56,7 @@ static bool is_loaded(const struct region *r, const uint8_t *data, size_t page)
 
 static bool is_all(const struct region *r, size_t page, uint8_t byte)
 {
-	const uint8_t *p = region_page(r, page);
-
-	return p[0] == byte && !memcmp(p, p + 1, r->page_size - 1);
+	return all_bytes(region_page(r, page), r->page_size, byte);
 }
 
 /* The first page that differs from the image, of @first to @last */

@@ -100,11 +100,6 @@ static void mix(FIXTURE_DATA(load_mixed) *self)
 	}
 }
 
-static bool all_zero(const uint8_t *p, size_t length)
-{
-	return !p[0] && !memcmp(p, p + 1, length - 1);
-}
-
 TEST_F(load_mixed, of_all_sorts)
 {
 	const size_t first = 77, nr = self->r.nr_pages - 2 * first;

@@ -83,5 +83,5 @@ int loader_load(struct loader *l)
 
 bool loader_is_old(const uint8_t *p, size_t length)
 {
-	return p[0] == LOADER_OLD && !memcmp(p, p + 1, length - 1);
+	return all_bytes(p, length, LOADER_OLD);
 }

@@ -150,6 +150,18 @@ void mem_unmap(struct mem *m)
 	m->fd = -1;
 }
 
+bool all_bytes(const void *mem, size_t length, uint8_t byte)
+{
+	const uint8_t *p = mem;
+
+	return p[0] == byte && !memcmp(p, p + 1, length - 1);
+}
+
+bool all_zero(const void *mem, size_t length)
+{
+	return all_bytes(mem, length, 0);
+}
+
 void *need_guarded(size_t length)
 {
 	size_t guard = page_size();

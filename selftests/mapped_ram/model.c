@@ -96,11 +96,6 @@ void model_dirty_some(struct model *m, struct rng *rng, unsigned int percent)
 	}
 }
 
-static bool is_zero(const uint8_t *p, size_t length)
-{
-	return !p[0] && !memcmp(p, p + 1, length - 1);
-}
-
 void model_save(struct model *m, size_t first, size_t nr,
 		uint64_t *written, uint64_t *zero)
 {
@@ -110,7 +105,7 @@ void model_save(struct model *m, size_t first, size_t nr,
 
 	for (page = first; page < first + nr; page++) {
 		const uint8_t *mem = m->mem + page * size;
-		bool none = is_zero(mem, size);
+		bool none = all_zero(mem, size);
 
 		if (!bit_test(m->dirty, page))
 			continue;
@@ -223,7 +218,7 @@ static int page_check_union(struct model *m, const uint8_t *now, size_t page)
 	if (bit_test(m->r->dirty, page))
 		return 0;
 	if (!bit_test(m->r->file, page)) {
-		if (!is_zero(mem, size))
+		if (!all_zero(mem, size))
 			return differs(m, "page %zu is lost: neither dirty nor in the image, but not zero",
 				       page);
 		return 0;

@@ -17,11 +17,6 @@
 #define PASSES		4	/* fewer for much memory */
 #define TAIL	(64 * KIB)	/* image behind the region */
 
-static bool page_is_zero(const uint8_t *page, size_t size)
-{
-	return !page[0] && !memcmp(page, page + 1, size - 1);
-}
-
 /* The most writes that the pass may need: one a run, longer ones are cut. */
 static uint64_t most_ios(const struct model *m,
 			 const struct mapped_ram_save *save)
@@ -33,7 +28,7 @@ static uint64_t most_ios(const struct model *m,
 	cut = (save->max_extent ?: size > MIN_CHOICE ? size : MIN_CHOICE) / size;
 	for (i = save->first_page; i < save->first_page + save->nr_pages; i++) {
 		if (!bit_test(m->dirty, i) ||
-		    page_is_zero(m->mem + i * size, size)) {
+		    all_zero(m->mem + i * size, size)) {
 			run = 0;
 			continue;
 		}

@@ -244,16 +244,10 @@ void sparse_count(struct sparse *s, size_t first, size_t nr, size_t *data,
 /* Whether a page of the machine is what it should be */
 static bool page_is(const struct sparse *s, size_t i, const uint8_t *page)
 {
-	if (page[s->byte[i]] != s->value[i])
-		return false;
-	/* All before that byte and all behind it is equal to its neighbour. */
-	return (s->byte[i] < 2 || (!page[0] && !memcmp(page, page + 1,
-						       s->byte[i] - 1))) &&
-	       (s->byte[i] != 1 || !page[0]) &&
-	       (s->byte[i] > page_size() - 2 ||
-		(!page[page_size() - 1] &&
-		 !memcmp(page + s->byte[i] + 1, page + s->byte[i] + 2,
-			 page_size() - s->byte[i] - 2)));
+	size_t at = s->byte[i], behind = page_size() - at - 1;
+
+	return page[at] == s->value[i] && (!at || all_zero(page, at)) &&
+	       (!behind || all_zero(page + at + 1, behind));
 }
 
 const char *sparse_check(struct sparse *s, size_t first, size_t nr, bool all,
