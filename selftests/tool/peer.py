@@ -54,19 +54,28 @@ LIBC.memcpy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 RANDOM = random.Random(SEED)
 
 
+def make_runs(pages):
+    """The lengths of runs that make up a block, and which of them hold data:
+    three in five, not each by chance, since the tests need a page of either
+    kind in every block. No run is longer than 300 pages, so that a block of
+    512 has two or more; one of 6144 holds at least 30 pages.
+    """
+    lengths = []
+    while pages:
+        lengths.append(min(RANDOM.choice((1, 2, 7, 40, 300)), pages))
+        pages -= lengths[-1]
+    held = len(lengths) * 3 // 5
+    holds = [True] * held + [False] * (len(lengths) - held)
+    RANDOM.shuffle(holds)
+    return list(zip(lengths, holds))
+
+
 def make_model():
-    """Pages of all kinds: random ones, zero ones, and none at all."""
-    model = {}
-    for name, size in SIZES.items():
-        data = bytearray(size)
-        at = 0
-        while at < size:
-            length = min(RANDOM.choice((1, 2, 7, 40, 300)) * PAGE, size - at)
-            if RANDOM.random() < 0.6:
-                data[at:at + length] = RANDOM.randbytes(length)
-            at += length
-        model[name] = bytes(data)
-    return model
+    """Pages of all kinds: random ones and zero ones, in runs."""
+    return {name: b"".join(RANDOM.randbytes(length * PAGE) if holds
+                           else bytes(length * PAGE)
+                           for length, holds in make_runs(size // PAGE))
+            for name, size in SIZES.items()}
 
 
 MODEL = make_model()
