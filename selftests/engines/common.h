@@ -98,6 +98,12 @@ struct mram_region_opts memory_opts(const struct memory *m);
 /** memory_pages - pages that exist for it, in this process or in the file */
 uint64_t memory_pages(const struct memory *m);
 
+/**
+ * memory_huge_kib - huge pages that this process has mapped, whoever else has
+ * some of the system's
+ */
+uint64_t memory_huge_kib(void);
+
 /** memory_discard - give pages back to the system: they are zero then */
 void memory_discard(struct memory *m, uint64_t first, uint64_t pages);
 

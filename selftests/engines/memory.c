@@ -5,6 +5,7 @@
 #include <err.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -126,6 +127,21 @@ uint64_t memory_pages(const struct memory *m)
 	default:
 		return mapped_pages(m);
 	}
+}
+
+uint64_t memory_huge_kib(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	unsigned long long kib;
+	bool found = false;
+	char line[256];
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "HugetlbPages: %llu", &kib) == 1;
+	if (!found)
+		errx(1, "/proc/self/status");
+	fclose(f);
+	return kib;
 }
 
 void memory_discard(struct memory *m, uint64_t first, uint64_t pages)

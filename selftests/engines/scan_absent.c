@@ -62,27 +62,13 @@ static bool tells(const struct tracked *k, bool fd)
 	       (fd && (k->kind == TRACKED_MEMFD || k->kind == TRACKED_FILE));
 }
 
-static uint64_t huge_pages_free(void)
-{
-	FILE *f = fopen("/proc/meminfo", "r");
-	unsigned long value = 0;
-	char line[128];
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "HugePages_Free: %lu", &value) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return value;
-}
-
 /* What exists for the memory; only to be compared. */
 static uint64_t made(const struct tracked *k)
 {
 	struct stat st;
 
 	if (k->kind != TRACKED_HUGE_SHARED)
-		return k->kind == TRACKED_HUGE ? -huge_pages_free() :
+		return k->kind == TRACKED_HUGE ? memory_huge_kib() :
 						 memory_pages(&k->m);
 	return fstat(k->m.fd, &st) ? 0 : st.st_blocks;
 }
