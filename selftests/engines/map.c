@@ -75,18 +75,20 @@ static void make_image(struct __test_metadata *_metadata,
 		       FIXTURE_DATA(map) *self, unsigned int zero_of_16,
 		       unsigned int longest)
 {
-	unsigned int page = 0, run;
+	unsigned int page = 0, run, chosen;
 	int stale = 0;
 	struct mram_block_info b = { .size = sizeof(b) };
 	unsigned char bytes[PAGE];
 
 	random_fill(self->mem.p, LENGTH);
 	save(_metadata, self);
+	/* One is zero in any case, where the others are so by chance. */
+	chosen = zero_of_16 ? random_below(PAGES) : PAGES;
 	while (page < PAGES) {
 		run = 1 + random_below(longest);
 		if (run > PAGES - page)
 			run = PAGES - page;
-		if (random_below(16) < zero_of_16)
+		if (random_below(16) < zero_of_16 || chosen - page < run)
 			memset(self->mem.p + page * PAGE, 0, run * PAGE);
 		page += run;
 	}
