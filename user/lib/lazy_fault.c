@@ -25,11 +25,24 @@ struct fault {
 
 /* ---------------------------------------------------------------- a fault */
 
+/* Streamers wait while this is not 0. */
+static void pending(struct mram_restore_lazy *l, int change)
+{
+	if (__atomic_add_fetch(&l->pending, (uint32_t)change, __ATOMIC_SEQ_CST) ||
+	    !__atomic_load_n(&l->waiting, __ATOMIC_SEQ_CST))
+		return;
+	pthread_mutex_lock(&l->lock);
+	pthread_cond_broadcast(&l->go);
+	pthread_mutex_unlock(&l->lock);
+}
+
 /* Whoever is told may take his time: others go on. */
 static void fail(struct lazy_worker *w, const struct mram_error *err)
 {
 	lazy_hand_on(w);
+	pending(w->l, -1);
 	lazy_fail(w->l, err);
+	pending(w->l, 1);
 	lazy_take_back(w);
 }
 
@@ -364,17 +377,6 @@ static bool serve_fd(struct lazy_worker *w)
 	return true;
 }
 
-/* Streamers wait while this is not 0. */
-static void pending(struct mram_restore_lazy *l, int change)
-{
-	if (__atomic_add_fetch(&l->pending, (uint32_t)change, __ATOMIC_SEQ_CST) ||
-	    !__atomic_load_n(&l->waiting, __ATOMIC_SEQ_CST))
-		return;
-	pthread_mutex_lock(&l->lock);
-	pthread_cond_broadcast(&l->go);
-	pthread_mutex_unlock(&l->lock);
-}
-
 void *lazy_fault_thread(void *worker)
 {
 	struct lazy_worker *w = worker;
@@ -392,11 +394,11 @@ void *lazy_fault_thread(void *worker)
 			continue;
 		pending(l, 1);
 		if (!serve_fd(w)) {
+			epoll_ctl(l->epoll, EPOLL_CTL_DEL, w->fd->fd, NULL);
 			mram_err(&w->err, -EIO,
 				 "restore: faults cannot be read from userfaultfd %d",
 				 w->fd->fd);
-			lazy_fail(l, &w->err);
-			epoll_ctl(l->epoll, EPOLL_CTL_DEL, w->fd->fd, NULL);
+			fail(w, &w->err);
 		}
 		pending(l, -1);
 	}
