@@ -1169,7 +1169,8 @@ void mram_restore_lazy_pause(struct mram_restore_lazy *l);
  * mram_restore_lazy_resume - go on reading everything
  *
  * Also after a read has failed, which stops that: it is tried again then, and
- * the error is forgotten.
+ * the error is forgotten. A read that had begun before and fails only now is tried
+ * again, too: @error is told of it, but it stops nothing.
  */
 void mram_restore_lazy_resume(struct mram_restore_lazy *l);
 

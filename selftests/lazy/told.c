@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Proves what goes on while somebody is told of an error: that may take its time,
- * which holds up no streaming. The linker puts this program's own pread() and
- * pthread_cond_timedwait() before the real ones (see the Makefile): reads are held
- * up and fail, waits are counted.
+ * Proves what goes on while somebody is told of an error, and after: that may
+ * take its time, which holds up no streaming; and to resume is to try again all
+ * that failed before, also what nobody has been told of yet. The linker puts this
+ * program's own pread() and pthread_cond_timedwait() before the real ones (see the
+ * Makefile): reads are held up and fail, waits are counted.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -15,6 +16,7 @@
 #define LENGTH		(8 * MIB)
 #define PAGES		(LENGTH / PAGE)
 #define TOUCHED		1000
+#define OTHER		1900
 
 /*
  * Reads that begin there wait while it is held; and fail for whoever comes while
@@ -161,13 +163,13 @@ static void await_told(FIXTURE_DATA(told) *self, unsigned int nr)
 		usleep(200);
 }
 
-static void begin(FIXTURE_DATA(told) *self)
+static void begin(FIXTURE_DATA(told) *self, uint32_t streamers)
 {
 	struct mram_restore_lazy_opts o =
 		MRAM_OPTS(mram_restore_lazy_opts,
 			  .flags = MRAM_LAZY_PAUSED | MRAM_LAZY_WAIT,
 			  .fault_threads = 2, .fault_around = 1,
-			  .stream_threads = 1, .max_extent = 4 * PAGE,
+			  .stream_threads = streamers, .max_extent = 4 * PAGE,
 			  .error = failed, .data = self);
 
 	self->mem = guest_make(MEMORY_PRIVATE, LENGTH);
@@ -198,7 +200,7 @@ TEST_F_TIMEOUT(told, streaming_goes_on_meanwhile, 60)
 	set_bad(self, &bad[0], TOUCHED, true, false);
 	/* Where streaming begins. */
 	set_bad(self, &bad[1], 0, false, true);
-	begin(self);
+	begin(self, 1);
 	set(&self->held, true);
 	waiter_start(&w, self->mem.p + TOUCHED * PAGE);
 	await_told(self, 1);
@@ -216,6 +218,70 @@ TEST_F_TIMEOUT(told, streaming_goes_on_meanwhile, 60)
 	/* The second one failed after that was resumed. */
 	while (mram_restore_lazy_wait(self->l, -1, &error))
 		mram_restore_lazy_resume(self->l);
+	end(_metadata, self, &w, 1);
+}
+
+/* Nobody else has the page that a thread fails to read when all go on. */
+TEST_F_TIMEOUT(told, of_a_fault_that_failed_before, 60)
+{
+	struct mram_restore_lazy_stats st;
+	struct waiter w[2];
+
+	set_bad(self, &bad[0], TOUCHED, true, false);
+	set_bad(self, &bad[1], OTHER, true, true);
+	begin(self, 1);
+	waiter_start(&w[0], self->mem.p + OTHER * PAGE);
+	await_read(&bad[1]);
+	waiter_start(&w[1], self->mem.p + TOUCHED * PAGE);
+	await_told(self, 1);
+	ASSERT_FAILS(-EIO, "page 1000 ",
+		     mram_restore_lazy_wait(self->l, -1, &error));
+	mend(&bad[0]);
+	mram_restore_lazy_resume(self->l);
+	STATS_WHEN(st, self->l, st.left == 1);
+	/* Whoever waits for it comes again. */
+	mram_restore_lazy_pause(self->l);
+	mend(&bad[1]);
+	await_told(self, 2);
+	ASSERT_OK(mram_restore_lazy_wait(self->l, -1, &error));
+	end(_metadata, self, w, 2);
+}
+
+TEST_F_TIMEOUT(told, of_a_page_on_its_way_that_failed_before, 60)
+{
+	struct mram_restore_lazy_stats st;
+
+	set_bad(self, &bad[0], 0, true, true);
+	set_bad(self, &bad[1], PAGES, false, false);
+	begin(self, 2);
+	mram_restore_lazy_resume(self->l);
+	await_read(&bad[0]);
+	mram_restore_lazy_resume(self->l);
+	/* All has been gone through by then, and these pages are not given back. */
+	STATS_WHEN(st, self->l, st.left == 4);
+	mend(&bad[0]);
+	ASSERT_OK(mram_restore_lazy_wait(self->l, -1, &error));
+	EXPECT_EQ(1, told_now(self));
+	end(_metadata, self, NULL, 0);
+}
+
+/* What was tried since does stop it: until somebody resumes once more. */
+TEST_F_TIMEOUT(told, of_a_fault_that_failed_again, 60)
+{
+	struct waiter w;
+
+	set_bad(self, &bad[0], TOUCHED, true, false);
+	set_bad(self, &bad[1], PAGES, false, false);
+	begin(self, 1);
+	waiter_start(&w, self->mem.p + TOUCHED * PAGE);
+	await_told(self, 1);
+	mram_restore_lazy_resume(self->l);
+	ASSERT_FAILS(-EIO, "page 1000 ",
+		     mram_restore_lazy_wait(self->l, -1, &error));
+	EXPECT_LE(2, told_now(self));
+	mend(&bad[0]);
+	mram_restore_lazy_resume(self->l);
+	ASSERT_OK(mram_restore_lazy_wait(self->l, -1, &error));
 	end(_metadata, self, &w, 1);
 }
 

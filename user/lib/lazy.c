@@ -162,7 +162,7 @@ void mram_restore_lazy_resume(struct mram_restore_lazy *l)
 {
 	pthread_mutex_lock(&l->lock);
 	l->paused = false;
-	l->resumed++;
+	lazy_add(&l->resumed, 1);
 	if (l->error.code && !l->gone)
 		memset(&l->error, 0, sizeof(l->error));
 	pthread_mutex_unlock(&l->lock);

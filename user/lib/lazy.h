@@ -202,6 +202,7 @@ enum lazy_phase {
  * @go: streamers wait for it
  * @done: callers wait for it
  * @error: the first, if @error.code; streaming has stopped then
+ * @resumed: how often that was forgotten, atomic
  * @gone: the process whose memory it is has ended
  * @lost: the first page that will never be right
  * @paused, @canceled, @stopping: what was asked for
@@ -237,7 +238,7 @@ struct mram_restore_lazy {
 	pthread_cond_t go;
 	pthread_cond_t done;
 	struct mram_error error;
-	uint64_t resumed;	/* how often that was forgotten */
+	uint64_t resumed;
 	bool gone;
 	bool paused;
 	bool canceled;
@@ -285,6 +286,7 @@ struct lazy_late {
  * @unknown: where somebody touched memory that is not known, or 0
  * @stale: how often that was what is left out now
  * @note: to be told when @place is not held any more, or NULL
+ * @resumed: of the restore, when what it does now was begun
  * @err: its own
  */
 struct lazy_worker {
@@ -304,6 +306,7 @@ struct lazy_worker {
 	uint64_t unknown;
 	unsigned int stale;
 	const char *note;
+	uint64_t resumed;
 	struct mram_error err;
 };
 
@@ -618,8 +621,12 @@ void lazy_stop_streaming(struct mram_restore_lazy *l);
 /** lazy_stop - end all threads */
 void lazy_stop(struct mram_restore_lazy *l);
 
-/** lazy_fail - an error of a thread: tell, and stop streaming */
-void lazy_fail(struct mram_restore_lazy *l, const struct mram_error *err);
+/**
+ * lazy_fail - an error of a thread: tell, and stop streaming
+ *
+ * If somebody has resumed since it was begun, all is tried again instead.
+ */
+void lazy_fail(const struct lazy_worker *w, const struct mram_error *err);
 
 /** lazy_lose - an error that no later try mends */
 void lazy_lose(struct mram_restore_lazy *l, const struct mram_error *err);

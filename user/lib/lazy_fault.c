@@ -41,7 +41,7 @@ static void fail(struct lazy_worker *w, const struct mram_error *err)
 {
 	lazy_hand_on(w);
 	pending(w->l, -1);
-	lazy_fail(w->l, err);
+	lazy_fail(w, err);
 	pending(w->l, 1);
 	lazy_take_back(w);
 }
@@ -307,6 +307,7 @@ static void look_again(struct lazy_worker *w, const struct lazy_fd *fd)
 	uint64_t unit;
 	bool due, known;
 
+	w->resumed = lazy_get(&l->resumed);
 	/* Asked before the look: what was read since is taken in by then. */
 	due = lazy_uffd_zero(fd->fd, 0, 0) == -EAGAIN;
 	pthread_rwlock_rdlock(&l->place);
@@ -351,6 +352,7 @@ static bool serve_fd(struct lazy_worker *w)
 	int code;
 
 	do {
+		w->resumed = lazy_get(&l->resumed);
 		pthread_rwlock_wrlock(&l->place);
 		got = read(fd->fd, msg, batch * sizeof(*msg));
 		code = got < 0 ? errno : 0;

@@ -34,13 +34,12 @@ void lazy_message(const struct mram_restore_lazy *l, const char *fmt, ...)
 	l->opts.message(l->opts.data, line.message);
 }
 
-void lazy_fail(struct mram_restore_lazy *l, const struct mram_error *err)
+void lazy_fail(const struct lazy_worker *w, const struct mram_error *err)
 {
-	uint64_t resumed;
-	bool known;
+	struct mram_restore_lazy *l = w->l;
+	bool known, again;
 
 	pthread_mutex_lock(&l->lock);
-	resumed = l->resumed;
 	/* At the very end nobody wants to know any more. */
 	known = l->gone || l->stopping;
 	pthread_mutex_unlock(&l->lock);
@@ -50,11 +49,15 @@ void lazy_fail(struct mram_restore_lazy *l, const struct mram_error *err)
 	pthread_mutex_lock(&l->lock);
 	if (err->code == -ESRCH)
 		l->gone = true;
-	/* Whoever was told may have resumed since, which forgets it. */
-	if (!l->error.code && (l->gone || l->resumed == resumed))
+	again = !l->gone && l->resumed != w->resumed;
+	if (!l->error.code && !again)
 		l->error = *err;
 	pthread_cond_broadcast(&l->done);
 	pthread_mutex_unlock(&l->lock);
+	if (!again)
+		return;
+	lazy_rewind(l);
+	lazy_wake_all(l);
 }
 
 void lazy_lose(struct mram_restore_lazy *l, const struct mram_error *err)

@@ -146,6 +146,7 @@ void *lazy_stream_thread(void *worker)
 			lazy_leave_out(l);
 			continue;
 		}
+		w->resumed = lazy_get(&l->resumed);
 		have = next_chunk(l, &c) && lazy_claim(&c, LAZY_NO_UNIT);
 		pthread_mutex_unlock(&l->lock);
 		if (!have)
@@ -159,7 +160,7 @@ void *lazy_stream_thread(void *worker)
 		/* Who waits for them is served by itself, as far as possible. */
 		lazy_give_back(w, &c, true);
 		if (!forgone)
-			lazy_fail(l, &w->err);
+			lazy_fail(w, &w->err);
 	}
 	pthread_mutex_unlock(&l->lock);
 	return NULL;
