@@ -17,6 +17,8 @@
 #define PAGES		(LENGTH / PAGE)
 #define TOUCHED		1000
 #define OTHER		1900
+/* Pages of a read: it is not too many of them that wait for a fault. */
+#define EXTENT		64
 
 /*
  * Reads that begin there wait while it is held; and fail for whoever comes while
@@ -169,7 +171,7 @@ static void begin(FIXTURE_DATA(told) *self, uint32_t streamers)
 		MRAM_OPTS(mram_restore_lazy_opts,
 			  .flags = MRAM_LAZY_PAUSED | MRAM_LAZY_WAIT,
 			  .fault_threads = 2, .fault_around = 1,
-			  .stream_threads = streamers, .max_extent = 4 * PAGE,
+			  .stream_threads = streamers, .max_extent = EXTENT * PAGE,
 			  .error = failed, .data = self);
 
 	self->mem = guest_make(MEMORY_PRIVATE, LENGTH);
@@ -258,7 +260,7 @@ TEST_F_TIMEOUT(told, of_a_page_on_its_way_that_failed_before, 60)
 	await_read(&bad[0]);
 	mram_restore_lazy_resume(self->l);
 	/* All has been gone through by then, and these pages are not given back. */
-	STATS_WHEN(st, self->l, st.left == 4);
+	STATS_WHEN(st, self->l, st.left == EXTENT);
 	mend(&bad[0]);
 	ASSERT_OK(mram_restore_lazy_wait(self->l, -1, &error));
 	EXPECT_EQ(1, told_now(self));
