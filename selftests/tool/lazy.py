@@ -190,6 +190,25 @@ def test_working_set(image):
            err)
     peer.close()
 
+    # The warnings of other jobs wait for the end, and only for a good one.
+    cut = f"{WORK}/cut"
+    shutil.copyfile(image, cut)
+    tool = Tool(cut, "--working-set", record)
+    os.truncate(cut, 8 << 20)
+    peer = Peer()
+    peer.connect(tool.path)
+    peer.hand_over()
+    peer.answer()
+    status, out, err = tool.end()
+    lines = err.splitlines()
+    result(status == 1 and not out and len(lines) == 2 and
+           lines[0].startswith("mapped-ram: warning: working set") and
+           "block '" in lines[1],
+           "which comes while it goes on, and not when it is done",
+           status, out, err)
+    peer.close()
+    os.unlink(cut)
+
 
 def check_refused(name, pattern, done, answered=True, answer=None):
     status, out, err = done

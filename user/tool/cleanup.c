@@ -100,7 +100,7 @@ static void on_signal(int sig)
 		errno = saved;
 		return;
 	}
-	progress_erase_in_signal();
+	progress_erase();
 	clean_all_up();
 	put("mapped-ram: interrupted\n");
 	die_of(sig);
@@ -117,7 +117,7 @@ static void on_bus_error(int sig, siginfo_t *info, void *context)
 	(void)context;
 	if (!r)
 		die_of(sig);
-	progress_erase_in_signal();
+	progress_erase();
 	clean_all_up();
 	put("mapped-ram: region '");
 	put(r->name);

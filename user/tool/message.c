@@ -2,7 +2,7 @@
 /*
  * What the tool says to people when something is wrong: always one line on
  * stderr, always beginning with the tool's name. Warnings come when the job is
- * done; one that fails has its error alone.
+ * done, and where it fails the error stands alone, unless they were said before.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -28,6 +28,7 @@ char *tool_printable(char *text)
 
 struct warning {
 	struct warning *next;
+	bool said;
 	char text[];
 };
 
@@ -77,18 +78,32 @@ void tool_warn(const char *fmt, ...)
 	if (!w)
 		return;
 	w->next = NULL;
+	w->said = false;
 	strcpy(w->text, text);
 	*end = w;
+}
+
+void tool_say_warnings(void)
+{
+	struct warning *w;
+
+	for (w = warnings; w; w = w->next) {
+		if (w->said)
+			continue;
+		progress_erase();
+		fprintf(stderr, "mapped-ram: warning: %s\n", w->text);
+		w->said = true;
+	}
 }
 
 static void end_warnings(bool show)
 {
 	struct warning *w;
 
+	if (show)
+		tool_say_warnings();
 	while ((w = warnings)) {
 		warnings = w->next;
-		if (show)
-			fprintf(stderr, "mapped-ram: warning: %s\n", w->text);
 		free(w);
 	}
 }

@@ -188,7 +188,7 @@ void progress_update(uint64_t done)
 		draw(now);
 }
 
-void progress_erase_in_signal(void)
+void progress_erase(void)
 {
 	if (visible)
 		put(erase, sizeof(erase) - 1);
@@ -198,5 +198,5 @@ void progress_erase_in_signal(void)
 void progress_end(void)
 {
 	bar.on = false;
-	progress_erase_in_signal();
+	progress_erase();
 }

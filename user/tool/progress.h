@@ -24,7 +24,7 @@ void progress_update(uint64_t done);
 /** progress_end - take the bar away; harmless when there is none */
 void progress_end(void);
 
-/** progress_erase_in_signal - the same for signal handlers */
-void progress_erase_in_signal(void);
+/** progress_erase - the same until the next update; also in signal handlers */
+void progress_erase(void);
 
 #endif /* MRAM_PROGRESS_H */

@@ -25,7 +25,7 @@
  * @peer: whose memory it is
  * @lazy: the library's job
  * @err: what went wrong, for the peer, too
- * @said: what the library said meanwhile; written by its threads
+ * @said: lines that the library said meanwhile; written by its threads
  * @lock: for @said
  */
 struct job {
@@ -33,30 +33,36 @@ struct job {
 	struct peer peer;
 	struct mram_restore_lazy *lazy;
 	struct mram_error err;
-	char said[512];
+	char said[2048];
 	pthread_mutex_t lock;
 };
 
 static void on_message(void *data, const char *text)
 {
+	size_t length = strlen(text), end;
 	struct job *j = data;
 
 	pthread_mutex_lock(&j->lock);
-	snprintf(j->said, sizeof(j->said), "%s", text);
+	end = strlen(j->said);
+	/* The same line many times does not drive out others. */
+	if (!strstr(j->said, text) && end + length + 2 <= sizeof(j->said))
+		sprintf(j->said + end, "%s\n", text);
 	pthread_mutex_unlock(&j->lock);
 }
 
-/* In this thread, which has the terminal. */
-static void pass_message(struct job *j)
+/* In this thread, which may wait for a terminal. */
+static void pass_messages(struct job *j)
 {
-	char text[sizeof(j->said)];
+	char text[sizeof(j->said)], *line, *rest = text;
 
 	pthread_mutex_lock(&j->lock);
 	memcpy(text, j->said, sizeof(text));
 	j->said[0] = '\0';
 	pthread_mutex_unlock(&j->lock);
-	if (text[0])
-		tool_warn("%s", text);
+	while ((line = strsep(&rest, "\n")))
+		if (*line)
+			tool_warn("%s", line);
+	tool_say_warnings();
 }
 
 /* ------------------------------------------------------------- what is where */
@@ -198,7 +204,7 @@ static int await_all(struct job *j, struct mram_restore_lazy_stats *s)
 	progress_start("restoring", all, all * REGION_PAGE_SIZE);
 	do {
 		ret = mram_restore_lazy_wait(j->lazy, SLICE_MSEC, &j->err);
-		pass_message(j);
+		pass_messages(j);
 		mram_restore_lazy_stats(j->lazy, s);
 		progress_update(all > s->left ? all - s->left : 0);
 		if (ret == -ETIMEDOUT && cleanup_interrupted()) {
@@ -209,7 +215,7 @@ static int await_all(struct job *j, struct mram_restore_lazy_stats *s)
 	if (!ret)
 		ret = mram_restore_lazy_finish(j->lazy, s, &j->err);
 	progress_end();
-	pass_message(j);
+	pass_messages(j);
 	return ret;
 }
 

@@ -45,6 +45,9 @@ int tool_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  */
 void tool_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/** tool_say_warnings - now, where somebody may wait long for the job's end */
+void tool_say_warnings(void);
+
 /**
  * tool_usage - say what is wrong with the command line
  * @command: the subcommand, or NULL
