@@ -39,6 +39,9 @@ struct uffdio_move {
 /* A read has two pieces a page at most, and the kernel takes 1024. */
 #define MOST_PAGES	512
 
+/* Of an ioctl that gets nowhere: seconds, where it takes a few. */
+#define MOST_TRIES	1000000
+
 /**
  * struct place - what place_run() works on
  * @stage: memory of our own that pages are moved out of
@@ -124,9 +127,9 @@ static void copy_out(struct place *c, uint64_t first, uint64_t end)
 static void move(struct place *c, uint64_t first, uint64_t end)
 {
 	struct uffdio_move m;
-	uint64_t done = 0, length = (end - first) * PAGE;
+	uint64_t done = 0, length = (end - first) * PAGE, tries = 0;
 
-	for (; done < length; done += m.move > 0 ? m.move : 0) {
+	while (done < length) {
 		m = (struct uffdio_move){
 			.dst = (uintptr_t)c->h.m->p + first * PAGE + done,
 			.src = (uintptr_t)c->stage + done,
@@ -134,10 +137,16 @@ static void move(struct place *c, uint64_t first, uint64_t end)
 			.mode = UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES,
 		};
 		c->j->calls++;
+		if (!ioctl(c->h.uffd, UFFDIO_MOVE, &m) || m.move > 0) {
+			done += m.move;
+			tries = 0;
+			continue;
+		}
 		/* Busy is what the kernel has not let go of since the read. */
-		if (ioctl(c->h.uffd, UFFDIO_MOVE, &m) && m.move <= 0 &&
-		    errno != EBUSY && errno != EAGAIN)
-			fail("UFFDIO_MOVE: %m");
+		if ((errno != EBUSY && errno != EAGAIN) || ++tries == MOST_TRIES)
+			fail("UFFDIO_MOVE: page %llu: %m, after %llu tries",
+			     (unsigned long long)(first + done / PAGE),
+			     (unsigned long long)tries);
 	}
 }
 
