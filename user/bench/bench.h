@@ -149,6 +149,10 @@ static inline uint64_t job_total(const struct job *j)
 	return j->in + j->pass + j->out;
 }
 
+/** job_parts - what each took: it ended at @in, at @pass and at @end */
+void job_parts(struct job *j, uint64_t start, uint64_t in, uint64_t pass,
+	       uint64_t end);
+
 /** job_run - one job, with everything that goes before it */
 struct job job_run(const struct options *o, const struct memory *m,
 		   const struct pattern *p);

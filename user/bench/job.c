@@ -104,6 +104,14 @@ static void make_fresh(const struct options *o)
 	close(fd);
 }
 
+void job_parts(struct job *j, uint64_t start, uint64_t in, uint64_t pass,
+	       uint64_t end)
+{
+	j->in = in - start;
+	j->pass = pass - in;
+	j->out = end - pass;
+}
+
 struct job job_run(const struct options *o, const struct memory *m,
 		   const struct pattern *p)
 {
@@ -145,9 +153,7 @@ struct job job_run(const struct options *o, const struct memory *m,
 		fail("%s", err.message);
 	mram_session_close(s);
 
-	j.in = in - start;
-	j.pass = pass - in;
-	j.out = end - pass;
+	job_parts(&j, start, in, pass, end);
 	if (j.stats.dirty != p->dirty_pages)
 		fail("%llu pages were dirty, not %llu",
 		     (unsigned long long)j.stats.dirty,

@@ -82,9 +82,7 @@ struct job lazy_run(const struct options *o, const struct memory *m,
 	if (ret)
 		fail("%s", err.message);
 
-	j.in = in - start;
-	j.pass = pass - in;
-	j.out = end - pass;
+	job_parts(&j, start, in, pass, end);
 	j.stats.written = st.read;
 	j.stats.ios = st.ios;
 	j.stats.bytes = st.bytes;
@@ -203,8 +201,6 @@ struct job copy_run(const struct options *o, const struct memory *m,
 	end = clock_now();
 	perf_tell(o, "disable\n");
 
-	j.in = in - start;
-	j.pass = pass - in;
-	j.out = end - pass;
+	job_parts(&j, start, in, pass, end);
 	return j;
 }

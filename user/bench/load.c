@@ -209,9 +209,7 @@ static struct job eager(const struct options *o, const struct memory *m,
 	if (ret)
 		fail("%s", err.message);
 
-	j.in = in - start;
-	j.pass = pass - in - let_go;
-	j.out = end - pass;
+	job_parts(&j, start, in, pass - let_go, end - let_go);
 	j.stats.written = st.read;
 	j.stats.zero = st.zero;
 	j.stats.ios = st.ios;

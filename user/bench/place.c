@@ -234,9 +234,7 @@ struct job place_run(const struct options *o, const struct memory *m,
 	end = clock_now();
 	perf_tell(o, "disable\n");
 
-	j.in = in - start;
-	j.pass = pass - in;
-	j.out = end - pass;
+	job_parts(&j, start, in, pass, end);
 	j.stats.written = p->dirty_pages;
 	return j;
 }
