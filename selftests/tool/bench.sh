@@ -41,6 +41,17 @@ PATH=$T/bin:$PATH run bench --target "$scratch" "${small[@]}" --engine pwrite
 [ "$status" -eq 0 ] && [ "$(cat "$T/err")" = \
 	"mapped-ram: warning: fio failed on $scratch: bad weather" ]
 result $? "an fio that fails is a warning of one line"
+# As a shell exits that does not find what it is to run.
+printf '#!/bin/sh\nnowhere\n' >"$T/bin/fio"
+PATH=$T/bin:$PATH run bench --target "$scratch" "${small[@]}" --engine pwrite
+[ "$status" -eq 0 ] &&
+	grep -q "^mapped-ram: warning: fio failed on $scratch: .*not found" "$T/err"
+result $? "also where something else is not found"
+# All that the shell itself needs to run the tool.
+PATH=$T/none run bench --target "$scratch" "${small[@]}" --engine pwrite
+[ "$status" -eq 0 ] && [ "$(cat "$T/err")" = \
+	"mapped-ram: warning: fio is not installed: its figures are left out" ]
+result $? "that there is none is another"
 
 run bench --target "$scratch" "${small[@]}" --engine pwrite --bridge 3 \
 	--max-extent 64K --json

@@ -246,11 +246,8 @@ static int run_case(const struct bench *b, struct target *t,
 	}
 	if (!worked)
 		return ret;
-	ret = bench_fio(b, c, &r);
-	if (!ret)
+	if (!bench_fio(b, c, &r))
 		add(out, c, "fio", &r);
-	else if (ret == -ENOENT)
-		tool_warn("fio is not installed: its figures are left out");
 	return cleanup_interrupted() ? -ECANCELED : 0;
 }
 

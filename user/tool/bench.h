@@ -82,8 +82,7 @@ int bench_save(const struct bench *b, const struct bench_case *c,
 /**
  * bench_fio - let fio write the same pages of the image
  *
- * Return: 0, or -ENOENT when there is no fio, or another negative errno after
- * saying what went wrong
+ * Return: 0, or a negative errno after saying what went wrong
  */
 int bench_fio(const struct bench *b, const struct bench_case *c,
 	      struct bench_result *r);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,43 +64,56 @@ static void first_line(int fd, char *text, size_t size)
 	text[strcspn(text, "\n")] = '\0';
 }
 
+/* Return: 0, or a negative errno, with @found: when it is there. */
+static int start(char *const *argv, int out, int complaints, pid_t *pid,
+		 bool *found)
+{
+	posix_spawn_file_actions_t to;
+	int ret;
+
+	ret = posix_spawn_file_actions_init(&to);
+	if (ret)
+		return -ret;
+	ret = posix_spawn_file_actions_adddup2(&to, out, STDOUT_FILENO);
+	if (!ret)
+		ret = posix_spawn_file_actions_adddup2(&to, complaints,
+						       STDERR_FILENO);
+	if (!ret) {
+		ret = posix_spawnp(pid, argv[0], &to, NULL, argv, environ);
+		*found = ret != ENOENT;
+	}
+	posix_spawn_file_actions_destroy(&to);
+	return -ret;
+}
+
 /*
  * Run fio. @output is all that it prints, @complaint has what it complains of
- * first. Return: 0 or a negative errno
+ * first. Return: 0, or a negative errno, with @found: when it is there.
  */
-static int run(char *const *argv, char **output, char *complaint, size_t size)
+static int run(char *const *argv, char **output, char *complaint, size_t size,
+	       bool *found)
 {
 	int complaints = memfd_create("fio", MFD_CLOEXEC);
 	size_t length = 0;
-	int pipes[2], status = 0;
+	int pipes[2], status;
 	FILE *from, *to;
 	char buf[4096];
 	pid_t pid;
 
 	if (complaints < 0)
 		return -errno;
-	if (pipe(pipes)) {
+	if (pipe2(pipes, O_CLOEXEC)) {
 		status = -errno;
 		close(complaints);
 		return status;
 	}
-	pid = fork();
-	if (pid < 0) {
-		status = -errno;
-		close(complaints);
-		close(pipes[0]);
-		close(pipes[1]);
-		return status;
-	}
-	if (!pid) {
-		dup2(pipes[1], STDOUT_FILENO);
-		dup2(complaints, STDERR_FILENO);
-		close(pipes[0]);
-		close(pipes[1]);
-		execvp(argv[0], argv);
-		_exit(errno == ENOENT ? 127 : 126);
-	}
+	status = start(argv, pipes[1], complaints, &pid, found);
 	close(pipes[1]);
+	if (status) {
+		close(complaints);
+		close(pipes[0]);
+		return status;
+	}
 	from = fdopen(pipes[0], "r");
 	to = open_memstream(output, &length);
 	if (from && to) {
@@ -118,8 +132,6 @@ static int run(char *const *argv, char **output, char *complaint, size_t size)
 		;
 	first_line(complaints, complaint, size);
 	close(complaints);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-		return -ENOENT;
 	if (!from || !to)
 		return -ENOMEM;
 	return status ? -EIO : 0;
@@ -184,6 +196,7 @@ int bench_fio(const struct bench *b, const struct bench_case *c,
 	uint64_t dirty = b->size / c->step, block = b->max_extent;
 	char texts[MAX_ARGS][64], *argv[MAX_ARGS + 1], *output = NULL;
 	char complaint[256] = "";
+	bool found = true;
 	uint64_t offset;
 	int n = 0, i, ret;
 
@@ -217,12 +230,14 @@ int bench_fio(const struct bench *b, const struct bench_case *c,
 	argv[n + 1] = NULL;
 	if (!argv[n])
 		return -ENOMEM;
-	ret = run(argv, &output, complaint, sizeof(complaint));
+	ret = run(argv, &output, complaint, sizeof(complaint), &found);
 	if (!ret)
 		ret = read_result(output ? output : "", r);
 	if (!ret)
 		ret = flush(b->target, r);
-	if (ret && ret != -ENOENT)
+	if (!found)
+		tool_warn("fio is not installed: its figures are left out");
+	else if (ret)
 		tool_warn("fio failed on %s: %s", b->target,
 			  complaint[0] ? complaint : strerror(-ret));
 	free(output);
