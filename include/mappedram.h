@@ -1143,16 +1143,17 @@ int mram_restore_lazy_add_uffd(struct mram_restore_lazy *l, int index,
  * another userfaultfd. It is as before when it was refused; after other errors
  * what it held is lost.
  *
- * Private memory may be discarded with MADV_DONTNEED and MADV_FREE, shared memory
- * with MADV_REMOVE, memory on hugetlbfs in whole huge pages: it is zero then.
- * Not so shared memory with MADV_DONTNEED or MADV_FREE: the kernel does not tell
- * them from MADV_REMOVE, so pages that are not there yet become zero. A hole
- * punched through the file alone is noticed only in pages that were there. Memory
- * may be unmapped and moved; it may be in several mappings meanwhile. What
- * MREMAP_DONTUNMAP leaves behind is zero where the memory is private and of this
- * process; who touches what it left of other memory waits until the end, and that
- * is an error. Other processes that map the same memory do not wait: they must not use it before
- * the end. Nor must children made with fork().
+ * Private memory may be discarded with MADV_DONTNEED and MADV_FREE, shared
+ * memory with MADV_REMOVE, memory on hugetlbfs in whole huge pages: it is zero
+ * then. Not so shared memory with MADV_DONTNEED or MADV_FREE: the kernel does
+ * not tell them from MADV_REMOVE, so pages that are not there yet become zero.
+ * A hole punched through the file alone is noticed only in pages that were
+ * there. Memory may be unmapped and moved; it may be in several mappings
+ * meanwhile. What MREMAP_DONTUNMAP leaves behind is zero where the memory is
+ * private and of this process; who touches what it left of other memory waits
+ * until the end, and that is an error. Other processes that map the same memory
+ * do not wait: they must not use it before the end. Nor must children made with
+ * fork().
  */
 int mram_restore_lazy_start(struct mram_restore_lazy *l,
 			    struct mram_error *err);

@@ -160,7 +160,6 @@ struct lazy_counts {
 /* A run of pages that were touched, in bytes. */
 struct lazy_run {
 	uint32_t block;
-	uint32_t reserved;
 	uint64_t offset;
 	uint64_t length;
 };
@@ -515,7 +514,11 @@ enum lazy_how {
 int lazy_place(struct lazy_worker *w, const struct lazy_chunk *c,
 	       enum lazy_how how);
 
-/** lazy_refill - a unit that was there is missing: it is zero now */
+/**
+ * lazy_refill - a unit that was there is missing: it is zero now
+ *
+ * For fault threads. Return: as lazy_place().
+ */
 int lazy_refill(struct lazy_worker *w, struct lazy_block *b, uint64_t unit);
 
 /* ----------------------------------------------------------- lazy_event.c */

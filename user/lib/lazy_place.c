@@ -150,9 +150,7 @@ static int err_place(struct lazy_worker *w, const struct lazy_block *b,
  */
 static bool try_again(struct lazy_worker *w, unsigned int tries)
 {
-	if (__atomic_load_n(&w->l->hurry, __ATOMIC_RELAXED))
-		return false;
-	if (!w->stream)
+	if (!w->stream || __atomic_load_n(&w->l->hurry, __ATOMIC_RELAXED))
 		return false;
 	if (tries < QUICK_TRIES)
 		sched_yield();
@@ -190,24 +188,20 @@ int lazy_place(struct lazy_worker *w, const struct lazy_chunk *c,
 int lazy_refill(struct lazy_worker *w, struct lazy_block *b, uint64_t unit)
 {
 	const uint64_t size = UINT64_C(1) << b->unit_shift;
-	unsigned int tries = 0;
 	uint64_t addr, units;
-	int64_t ret;
+	int64_t ret = 0;
 
-	do {
-		pthread_rwlock_rdlock(&w->l->place);
-		addr = lazy_block_where(b, unit, &units);
+	pthread_rwlock_rdlock(&w->l->place);
+	addr = lazy_block_where(b, unit, &units);
+	if (addr) {
+		count_call(w);
+		ret = zero(w, b, addr, size);
+	}
+	/* It was there: who waits has seen what was before. */
+	if (ret == -EEXIST) {
+		lazy_uffd_wake(w->l->fds[b->fd].fd, addr, size);
 		ret = 0;
-		if (addr) {
-			count_call(w);
-			ret = zero(w, b, addr, size);
-		}
-		/* It was there: who waits has seen what was before. */
-		if (ret == -EEXIST) {
-			lazy_uffd_wake(w->l->fds[b->fd].fd, addr, size);
-			ret = 0;
-		}
-		pthread_rwlock_unlock(&w->l->place);
-	} while (ret == -EAGAIN && try_again(w, tries++));
+	}
+	pthread_rwlock_unlock(&w->l->place);
 	return ret < 0 ? err_place(w, b, unit, (int)ret) : 0;
 }

@@ -156,7 +156,7 @@ static void append(struct lazy_record *r, uint32_t block, uint64_t offset,
 		r->run = grown;
 		r->max = max;
 	}
-	r->run[r->nr++] = (struct lazy_run){ block, 0, offset, length };
+	r->run[r->nr++] = (struct lazy_run){ block, offset, length };
 }
 
 void lazy_record_touch(struct mram_restore_lazy *l, struct lazy_block *b,
