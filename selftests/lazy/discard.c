@@ -71,8 +71,10 @@ static uint64_t about_to_come(struct mram_restore_lazy *l, uint64_t n,
 	return first < PAGES - n ? first / unit * unit : 0;
 }
 
+/* Streaming begins after @paused rounds. */
 static void discard_while(struct __test_metadata *_metadata, struct model *m,
-			  int kind, const struct mram_restore_lazy_opts *o)
+			  int kind, const struct mram_restore_lazy_opts *o,
+			  int paused)
 {
 	struct memory mem = guest_make(guest_kinds[kind], LENGTH);
 	struct mram_restore_lazy_stats st = { .size = sizeof(st) };
@@ -91,11 +93,16 @@ static void discard_while(struct __test_metadata *_metadata, struct model *m,
 		return;
 	}
 	l = started(&img, m, mem.p, o);
+	/* What nobody can have brought yet. */
+	memory_discard(&mem, 0, unit);
+	memset(gone, true, unit * sizeof(*gone));
 	for (i = 0; i < TOUCHERS; i++) {
 		g[i] = (struct guest){ .m = m, .p = mem.p, .seed = i + 1 };
 		ASSERT_EQ(0, pthread_create(&id[i], NULL, run_guest, &g[i]));
 	}
 	for (i = 0; i < ROUNDS; i++) {
+		if (i == paused)
+			mram_restore_lazy_resume(l);
 		n = unit * (1 + random_below(unit > 1 ? 2 : 30));
 		first = random_below((PAGES - n) / unit) * unit;
 		/* Every second time what is just being read. */
@@ -108,9 +115,6 @@ static void discard_while(struct __test_metadata *_metadata, struct model *m,
 			if (i % 4 < 2)
 				stale += !page_is_zero(mem.p + k * PAGE, PAGE);
 		}
-		/* Half of it before there was much time for streaming. */
-		if (i == ROUNDS / 2)
-			mram_restore_lazy_resume(l);
 	}
 	EXPECT_EQ(0, stale) {
 		TH_LOG("%s: pages had content after they were discarded",
@@ -140,20 +144,21 @@ TEST_F_TIMEOUT(discard, while_it_is_touched, 300)
 	int kind;
 
 	for (kind = 0; kind < GUEST_KINDS; kind++)
-		discard_while(_metadata, &self->m, kind, &o);
+		discard_while(_metadata, &self->m, kind, &o, ROUNDS / 2);
 }
 
 /* Whoever reads the event must not wait for it. */
 TEST_F_TIMEOUT(discard, with_one_thread_for_faults, 300)
 {
 	struct mram_restore_lazy_opts o = MRAM_OPTS(mram_restore_lazy_opts,
+						    .flags = MRAM_LAZY_PAUSED,
 						    .fault_threads = 1,
 						    .stream_threads = 1,
 						    .max_extent = 64 * PAGE);
 	int kind;
 
 	for (kind = 0; kind < GUEST_KINDS; kind++)
-		discard_while(_metadata, &self->m, kind, &o);
+		discard_while(_metadata, &self->m, kind, &o, 0);
 }
 
 static void *touch_many(void *toucher)

@@ -31,7 +31,8 @@
 enum job {
 	JOB_TOUCH,	/* some of it from several threads, then all */
 	JOB_DISCARD,	/* now and then some of it is given back */
-	JOB_WAIT,	/* reads page after page until it is killed */
+	JOB_HALVES,	/* the first half is touched, and when told so all of it */
+	JOB_WAIT,	/* reads a few pages until it is killed */
 	JOB_WRITTEN,	/* the same, and has written to it before */
 };
 
@@ -89,6 +90,7 @@ static void other(int sock, const struct model *m, int kind, enum job job)
 		.range = { (uintptr_t)mem.p, LENGTH },
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
+	struct model half = *m;
 	uint64_t wrong = 0, i;
 	char go;
 	int fd;
@@ -109,13 +111,23 @@ static void other(int sock, const struct model *m, int kind, enum job job)
 	case JOB_TOUCH:
 		wrong = touch_all(m, &mem);
 		break;
+	case JOB_HALVES:
+		half.length /= 2;
+		wrong = touch_all(&half, &mem);
+		if (read(sock, &go, 1) != 1)
+			_exit(103);
+		wrong += touch_all(m, &mem);
+		/* What it has seen may still be looked for. */
+		if (read(sock, &go, 1) != 1)
+			_exit(103);
+		break;
 	case JOB_DISCARD:
 		wrong = discard_some(m, &mem, kind == MEMORY_HUGE ? 512 : 1);
 		break;
 	case JOB_WAIT:
 	case JOB_WRITTEN:
 		for (i = 0; ; i++) {
-			touch(mem.p + i % PAGES * PAGE);
+			touch(mem.p + i % 64 * PAGE);
 			usleep(1000);
 		}
 	}
@@ -323,7 +335,7 @@ TEST_F_TIMEOUT(process, waits_when_it_is_given_up, 180)
 	struct mram_restore_lazy *l;
 	struct mram_image *img;
 
-	begin(_metadata, self, MEMORY_PRIVATE, JOB_TOUCH);
+	begin(_metadata, self, MEMORY_PRIVATE, JOB_HALVES);
 	ASSERT_OK(start(self, MEMORY_PRIVATE, self->addr, &o));
 	go(_metadata, self);
 	while (stats_of(self->l).faults < 20)
@@ -332,10 +344,12 @@ TEST_F_TIMEOUT(process, waits_when_it_is_given_up, 180)
 	img = self->img;
 	mram_restore_lazy_close(l);
 	mram_image_close(img);
+	go(_metadata, self);
 	/* Another one takes over: what was placed is found. */
 	o.flags = MRAM_LAZY_TAKE_OVER;
 	ASSERT_OK(start(self, MEMORY_PRIVATE, self->addr, &o));
 	ASSERT_OK(mram_restore_lazy_finish(self->l, &st, &error));
+	go(_metadata, self);
 	EXPECT_LT(0, st.existed);
 	EXPECT_EQ(self->m.set, st.read + st.existed);
 	EXPECT_EQ(0, end(self));

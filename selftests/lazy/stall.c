@@ -177,6 +177,8 @@ TEST_F_TIMEOUT(stall, many_wait_for_one_read, 60)
 	for (i = 0; i < WAITERS; i++)
 		waiter_start(&w[i], self->mem.p + TOUCHED * PAGE);
 	STATS_WHEN(st, l, st.waited == WAITERS - 1);
+	/* Who reads may be the last one to get there. */
+	await_read();
 	EXPECT_EQ(1, reads_now());
 	EXPECT_EQ(0, st.read);
 	for (i = 0; i < WAITERS; i++)
