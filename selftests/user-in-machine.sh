@@ -34,7 +34,8 @@ else
 	# Of the lazy restores what another kernel may do differently, and is
 	# quick.
 	for source in "$here"/engines/*.c \
-		"$here"/lazy/{behind,blocks,control,discard,disk,fail,gaps,process}.c; do
+		"$here"/lazy/{behind,blocks,control,discard,disk,fail,gaps}.c \
+		"$here"/lazy/{interrupted,named,parallel,process,stall}.c; do
 		! grep -q '^TEST_HARNESS_MAIN' "$source" ||
 			programs+=("$project/build/selftests/${source:${#here}+1:-2}")
 	done
