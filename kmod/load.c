@@ -31,21 +31,6 @@ static void mram_load_unpin(struct mram_run *runs, unsigned long nr)
 	}
 }
 
-/* Pin those of the chunk's needed kernel pages from @i on that are mapped. */
-static unsigned long mram_load_mapped(struct mram_pass *pass,
-				      unsigned long base, unsigned long i,
-				      unsigned long end)
-{
-	unsigned long addr = mram_pass_addr(pass, base);
-
-	if (pass->sub_shift)
-		return i + mram_pages_take(true, addr + (i << PAGE_SHIFT), NULL,
-					   0, end - i, &pass->runs[i],
-					   &pass->not_taken);
-	return mram_pages_take(true, addr, pass->need, i, pass->chunk_pages,
-			       pass->runs, &pass->not_taken);
-}
-
 /*
  * Pin those of the chunk's needed kernel pages from @i on, which is one, that
  * are mapped or quickly made; where a format page is several, up to @end. Where
@@ -56,16 +41,20 @@ static unsigned long mram_load_mapped(struct mram_pass *pass,
 static unsigned long mram_load_take(struct mram_pass *pass, unsigned long base,
 				    unsigned long i, unsigned long end)
 {
+	const unsigned long *need = pass->sub_shift ? NULL : pass->need;
 	unsigned long addr = mram_pass_addr(pass, base), next;
 	unsigned long at = addr + (i << PAGE_SHIFT);
 
 	if (at < pass->not_taken)
 		return i;
-	next = mram_load_mapped(pass, base, i, end);
+	if (need)
+		end = pass->chunk_pages;
+	next = mram_pages_take(true, addr, need, i, end, pass->runs,
+			       &pass->not_taken);
 	if (next == i && at >= pass->not_taken &&
-	    mram_pages_populate(addr, pass->sub_shift ? NULL : pass->need, i,
-				pass->sub_shift ? end : pass->chunk_pages))
-		next = mram_load_mapped(pass, base, i, end);
+	    mram_pages_populate(addr, need, i, end))
+		next = mram_pages_take(true, addr, need, i, end, pass->runs,
+				       &pass->not_taken);
 	if (next > i) {
 		pass->in_vain = 0;
 		return next;
