@@ -3,10 +3,9 @@
 # Usage: user-in-machine.sh [TEST]...
 #
 # Inside the test machine, with the module loaded: the tests of the engines, of
-# lazy restores with this kernel's userfaultfd, of
-# the tool as far as the module matters, and with a real KVM guest; or those
-# that are named, engines/huge or minivmm/live.sh. All were built before. TAP
-# comes out.
+# lazy restores with this kernel's userfaultfd, of the tool as far as the module
+# matters, and with a real KVM guest; or those that are named, engines/huge or
+# minivmm/live.sh. All were built before. TAP comes out.
 set -u
 here=$(dirname "$(readlink -f "$0")")
 project=$(readlink -f "$here/..")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * What is mapped where in this process, as /proc/self/maps tells it.
+ * What is mapped where in this process, as /proc/self/maps tells it, or
+ * /proc/self/smaps where more has to be known.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -141,8 +142,8 @@ bool vma_have_uffd(void)
 }
 
 /*
- * A line of smaps between the headers. "um": somebody waits for its missing
- * pages.
+ * A line of smaps between the headers: the size of the mapping's pages, and
+ * "um": a userfaultfd hears of its missing pages.
  */
 static void take_detail(struct vma_list *list, uint64_t last_end, const char *s)
 {
