@@ -92,6 +92,58 @@ static inline unsigned int mram_hugetlb_index_shift(struct vm_area_struct *vma)
 #endif
 }
 
+/*
+ * What write(2) does before and after it copies a page to the page cache of a
+ * file of memory; with folios since 6.12, and with the kiocb since 6.17. What
+ * fsdata is for, these files do not need. The caller has the inode's lock.
+ */
+#ifdef MRAM_HAS_WRITE_BEGIN_IOCB
+#define MRAM_WRITE_OF(file)	(&(const struct kiocb){ .ki_filp = (file) })
+#else
+#define MRAM_WRITE_OF(file)	(file)
+#endif
+
+/*
+ * @nr pages are written, probably. Return: the folio of the first one, locked,
+ * with a reference, or NULL.
+ */
+static inline struct folio *mram_file_write_begin(struct file *file, loff_t pos,
+						  unsigned long nr)
+{
+	struct address_space *mapping = file->f_mapping;
+	void *fsdata = NULL;
+#ifdef MRAM_HAS_WRITE_BEGIN_FOLIO
+	struct folio *folio;
+#else
+	struct page *folio;
+#endif
+
+	if (mapping->a_ops->write_begin(MRAM_WRITE_OF(file), mapping, pos,
+					nr << PAGE_SHIFT, &folio, &fsdata))
+		return NULL;
+#ifdef MRAM_HAS_WRITE_BEGIN_FOLIO
+	return folio;
+#else
+	return page_folio(folio);
+#endif
+}
+
+/* The first page was written as a whole: takes lock and reference. */
+static inline void mram_file_write_end(struct file *file, loff_t pos,
+				       unsigned long nr, struct folio *folio)
+{
+	struct address_space *mapping = file->f_mapping;
+
+	mapping->a_ops->write_end(MRAM_WRITE_OF(file), mapping, pos,
+				  nr << PAGE_SHIFT, PAGE_SIZE,
+#ifdef MRAM_HAS_WRITE_BEGIN_FOLIO
+				  folio,
+#else
+				  folio_file_page(folio, pos >> PAGE_SHIFT),
+#endif
+				  NULL);
+}
+
 /* Memory that only the processor may write to. Since 6.6, on some. */
 #ifndef VM_SHADOW_STACK
 #define VM_SHADOW_STACK		0

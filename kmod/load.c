@@ -33,10 +33,11 @@ static void mram_load_unpin(struct mram_run *runs, unsigned long nr)
 
 /*
  * Pin those of the chunk's needed kernel pages from @i on, which is one, that
- * are mapped or quickly made; where a format page is several, up to @end. Where
- * that was in vain it is tried again further on, the more often the farther.
+ * are mapped, or of a file that is not mapped, or quickly made; where a format
+ * page is several, up to @end. Where that was in vain it is tried again further
+ * on, the more often the farther.
  *
- * Return: the first needed page that was not pinned, maybe @i.
+ * Return: a page before which the needed ones were pinned, maybe @i.
  */
 static unsigned long mram_load_take(struct mram_pass *pass, unsigned long base,
 				    unsigned long i, unsigned long end)
@@ -51,6 +52,8 @@ static unsigned long mram_load_take(struct mram_pass *pass, unsigned long base,
 		end = pass->chunk_pages;
 	next = mram_pages_take(true, addr, need, i, end, pass->runs,
 			       &pass->not_taken);
+	if (next == i && at >= pass->not_taken)
+		next = mram_pages_fill(addr, need, i, end, pass->runs);
 	if (next == i && at >= pass->not_taken &&
 	    mram_pages_populate(addr, need, i, end))
 		next = mram_pages_take(true, addr, need, i, end, pass->runs,

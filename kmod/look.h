@@ -26,6 +26,8 @@ long mram_probe(struct mm_struct *mm, unsigned long addr, unsigned long nr,
 		unsigned long *absent, unsigned long first);
 unsigned long mram_probe_run(struct mm_struct *mm, unsigned long addr,
 			     unsigned long nr);
+unsigned long mram_probe_tables(struct mm_struct *mm, unsigned long addr,
+				unsigned long end);
 bool mram_is_memory_file(struct vm_area_struct *vma);
 
 /* cache.c */

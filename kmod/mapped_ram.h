@@ -233,6 +233,11 @@ unsigned long mram_pages_take(bool pin, unsigned long addr,
 			      unsigned long end, struct mram_run *runs,
 			      unsigned long *not_before);
 
+/* fill.c */
+unsigned long mram_pages_fill(unsigned long addr, const unsigned long *need,
+			      unsigned long index, unsigned long end,
+			      struct mram_run *runs);
+
 /* populate.c */
 bool mram_pages_populate(unsigned long addr, const unsigned long *need,
 			 unsigned long index, unsigned long end);

@@ -405,3 +405,22 @@ unsigned long mram_probe_run(struct mm_struct *mm, unsigned long addr,
 	mram_probe_to(mm, addr, nr, &to);
 	return (to.next - addr) >> PAGE_SHIFT;
 }
+
+/**
+ * mram_probe_tables() - how far page tables are empty
+ * @mm: the address space
+ * @addr: page-aligned
+ * @end: where to stop; a VMA holds all up to there
+ *
+ * The caller has mmap_lock.
+ *
+ * Return: the address up to which there is no entry, maybe @addr.
+ */
+unsigned long mram_probe_tables(struct mm_struct *mm, unsigned long addr,
+				unsigned long end)
+{
+	struct mram_absent to = { .next = addr };
+
+	mram_walk(mm, addr, end, &to);
+	return to.next;
+}
