@@ -56,6 +56,7 @@ struct options {
 	bool fresh;
 	bool load;
 	bool used;
+	bool mapped;
 	bool faults;
 	uint32_t around;
 	bool beside;

@@ -78,9 +78,9 @@ def apart_from_memory(g, results, text, other, limit, at):
 
 def loads(g, results):
     for name in ("load-full", "load-sparse", "load-scattered"):
-        for case in (name, name + "+used"):
+        for case in (name, name + "+used", name + "+mapped"):
             for target in ("xfs", "block"):
-                for memory in ("anon", "thp"):
+                for memory in ("anon", "thp", "memfd"):
                     at = {"case": case, "memory": memory, "target": target}
                     g.ratio(f"{case}, {memory}, {target}: module / uring",
                             one(results, engine="module", **at),

@@ -23,8 +23,9 @@ guest_engines=${guest_engines//populate/}
 : "${FLAT_SIZES:=64 256 1024 4096 8192}" "${START_SIZES:=64 4096}"
 all="full zero scatter25 scatter25+bridge scatter25+auto random1 random1+bridge"
 all="$all hot hot+bridge full+fresh scatter25+fresh untouched window flat"
-all="$all threads qemu qemu-save load-full load-full+used load-sparse"
-all="$all load-sparse+used load-scattered load-scattered+used load-qemu"
+all="$all threads qemu qemu-save load-full load-full+used"
+all="$all load-full+mapped load-sparse load-sparse+used load-scattered"
+all="$all load-scattered+used load-qemu"
 all="$all lazy lazy-start cache"
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -124,7 +125,7 @@ many()
 		esac
 		# What loading into new memory cannot do without
 		case $name in
-		load-*+used) fit=${fit//populate/} ;;
+		load-*+used | load-*+mapped) fit=${fit//populate/} ;;
 		load-*) ;;
 		*) fit=${fit//populate/} ;;
 		esac
@@ -357,8 +358,11 @@ run_case()
 		;;
 	load-*)
 		more=${ENGINES/module-pin/}
-		case $name in *+used) options+=(--used) ;; esac
-		many "$files" "${MEMORY:-anon thp}" "${more/pwrite/pread}" \
+		case $name in
+		*+used) options+=(--used) ;;
+		*+mapped) options+=(--mapped) ;;
+		esac
+		many "$files" "${MEMORY:-anon thp memfd}" "${more/pwrite/pread}" \
 			--case "${name%%+*}" --size "$SIZE" --window "$WINDOW" \
 			"${options[@]}"
 		;;

@@ -154,9 +154,8 @@ static int read_buffered(struct mram_image *img, const struct memory *m,
 	return 0;
 }
 
-/* Only make the memory that the pages are read into, whoever reads them. */
-static int populate(const struct memory *m, const struct pattern *p,
-		    struct mram_restore_stats *st)
+/* Make the memory that the pages are read into, or map what is there already. */
+static void populate(const struct memory *m, const struct pattern *p)
 {
 	uint64_t page, end;
 
@@ -166,9 +165,7 @@ static int populate(const struct memory *m, const struct pattern *p,
 		if (madvise(m->p + page * PAGE, (end - page) * PAGE,
 			    MADV_POPULATE_WRITE))
 			fail("cannot make memory: %m");
-		st->read += end - page;
 	}
-	return 0;
 }
 
 static struct job eager(const struct options *o, const struct memory *m,
@@ -197,9 +194,11 @@ static struct job eager(const struct options *o, const struct memory *m,
 	if (!ret && !strcmp(o->engine, "buffered"))
 		ret = read_buffered(img, m, o->target, &st, &err);
 	else if (!ret && !strcmp(o->engine, "populate"))
-		ret = populate(m, p, &st);
+		st.read = p->dirty_pages;
 	else if (!ret)
 		ret = mram_image_restore(img, 0, m->p, m->size, &ro, &st, &err);
+	if (!ret && (o->mapped || !strcmp(o->engine, "populate")))
+		populate(m, p);
 	pass = clock_now();
 	if (!ret)
 		mram_image_close(img);

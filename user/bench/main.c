@@ -34,6 +34,7 @@ static const char usage[] =
 "  --bridge N       clean pages written along, at most, or auto (0)\n"
 "  --fresh          write into holes of the file\n"
 "  --used           load into memory that is in use\n"
+"  --mapped         map what was loaded, as who uses it will\n"
 "  --around KIB     of the case lazy-faults: read along with a page (64)\n"
 "  --beside         a thread runs on another processor while it is loaded\n"
 "  --cache STATE    cold or warm: the image's page cache before a load\n"
@@ -70,7 +71,8 @@ static uint64_t number(const char *text, uint64_t most)
 
 enum {
 	CASE = 1, MEMORY, ENGINE, SIZE, TOUCHED, WINDOW, MAX_EXTENT, BRIDGE,
-	FRESH, USED, AROUND, BESIDE, CACHE, THREADS, ROUNDS, TARGET, TARGET_NAME, SWEEP, PERF, HELP,
+	FRESH, USED, MAPPED, AROUND, BESIDE, CACHE, THREADS, ROUNDS, TARGET,
+	TARGET_NAME, SWEEP, PERF, HELP,
 };
 
 static const struct option longs[] = {
@@ -84,6 +86,7 @@ static const struct option longs[] = {
 	{ "bridge", required_argument, NULL, BRIDGE },
 	{ "fresh", no_argument, NULL, FRESH },
 	{ "used", no_argument, NULL, USED },
+	{ "mapped", no_argument, NULL, MAPPED },
 	{ "around", required_argument, NULL, AROUND },
 	{ "beside", no_argument, NULL, BESIDE },
 	{ "cache", required_argument, NULL, CACHE },
@@ -143,6 +146,9 @@ static void set(struct options *o, int option, char *value)
 		break;
 	case USED:
 		o->used = true;
+		break;
+	case MAPPED:
+		o->mapped = true;
 		break;
 	case AROUND:
 		o->around = number(value, 1 << 16) << 10;

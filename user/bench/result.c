@@ -60,6 +60,8 @@ void result_print(const struct options *o, const struct pattern *p,
 	add_text(r, "image", o->fresh ? "fresh" : "initialised");
 	if (o->load)
 		add_text(r, "into", o->used ? "used" : "fresh");
+	if (o->mapped)
+		add_text(r, "then", "mapped");
 	if (o->cache) {
 		add_text(r, "cache", o->cache);
 		add_int(r, "cached_pages", j->cached);

@@ -43,6 +43,8 @@ def case(r):
         name += "+fresh"
     if r.get("into") == "used":
         name += "+used"
+    if r.get("then") == "mapped":
+        name += "+mapped"
     if r.get("around", PAGE) > PAGE:
         name += "+around"
     return name
