@@ -243,6 +243,9 @@ void shell_line(char *buf, size_t size, const char *fmt, ...)
 int write_file(const char *path, const char *text);
 bool have_program(const char *name);
 
+/* Whether a write was seen since soft-dirty bits were cleared */
+bool soft_dirty(const void *addr);
+
 /* kB that are mapped of the mapping that starts at @addr, or -errno */
 long mapping_rss_kb(const void *addr);
 

@@ -119,3 +119,15 @@ bool have_program(const char *name)
 {
 	return !shell("PATH=$PATH:/usr/sbin:/sbin command -v %s", name);
 }
+
+bool soft_dirty(const void *addr)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	if (pread(fd, &entry, sizeof(entry), (uintptr_t)addr / page_size() *
+		  sizeof(entry)) != sizeof(entry))
+		need_failed("pagemap: %m");
+	close(fd);
+	return entry >> 55 & 1;
+}

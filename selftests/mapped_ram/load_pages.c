@@ -122,19 +122,6 @@ TEST_F(load_pages, fork_while_reads_are_in_flight)
 	ASSERT_EQ(0, flaky_set_all(&l->disk, FLAKY_PASS, 0));
 }
 
-/* Whether a write was seen since soft-dirty bits were cleared */
-static bool soft_dirty(const uint8_t *addr)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t entry = 0;
-
-	if (pread(fd, &entry, sizeof(entry), (uintptr_t)addr / page_size() *
-		  sizeof(entry)) != sizeof(entry))
-		need_failed("pagemap: %m");
-	close(fd);
-	return entry >> 55 & 1;
-}
-
 TEST_F(load_pages, soft_dirty)
 {
 	struct loader *l = &self->l;
