@@ -186,9 +186,14 @@ void mram_restore_lazy_stats(struct mram_restore_lazy *l,
 	const struct lazy_counts *n = &l->counts;
 	struct mram_restore_lazy_stats st = { .size = sizeof(st) };
 
+	/*
+	 * These first: who brings in pages counts them in what follows before
+	 * they are no longer left.
+	 */
+	st.left = __atomic_load_n(&n->left, __ATOMIC_ACQUIRE);
+	st.set_left = __atomic_load_n(&n->set_left, __ATOMIC_ACQUIRE);
 	st.pages = l->pages;
 	st.read = lazy_get(&n->read);
-	st.left = lazy_get(&n->left);
 	st.zero = lazy_get(&n->zero);
 	st.discarded = lazy_get(&n->discarded);
 	st.existed = lazy_get(&n->existed);
@@ -201,7 +206,6 @@ void mram_restore_lazy_stats(struct mram_restore_lazy *l,
 	st.bytes = lazy_get(&n->bytes);
 	st.calls = lazy_get(&n->calls);
 	st.stream_calls = lazy_get(&n->stream_calls);
-	st.set_left = lazy_get(&n->set_left);
 	st.method = "copy";
 	if (!l->io->direct && st.ios)
 		st.flags |= MRAM_STATS_BUFFERED;

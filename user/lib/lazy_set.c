@@ -403,7 +403,7 @@ void lazy_set_placed(struct mram_restore_lazy *l, const struct lazy_block *b,
 	if (units)
 		__atomic_fetch_sub(&l->counts.set_left,
 				   units << (b->unit_shift - l->page_shift),
-				   __ATOMIC_RELAXED);
+				   __ATOMIC_RELEASE);
 }
 
 void lazy_set_read(struct mram_restore_lazy *l)
