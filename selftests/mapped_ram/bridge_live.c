@@ -58,18 +58,6 @@ FIXTURE_TEARDOWN(bridge_live)
 	EXPECT_EQ(0, nullb_drop());
 }
 
-/* How many requests the device has and has not ended */
-static unsigned int in_flight(const char *path)
-{
-	unsigned int reads = 0, writes = 0;
-	char line[64];
-
-	shell_line(line, sizeof(line), "cat /sys/block/%s/inflight",
-		   strrchr(path, '/') + 1);
-	sscanf(line, "%u %u", &reads, &writes);
-	return reads + writes;
-}
-
 static struct mapped_ram_save bridging(const struct region *r, uint32_t flags)
 {
 	struct mapped_ram_save save = save_args(r, 0, r->nr_pages);
@@ -135,9 +123,7 @@ TEST_F(bridge_live, stays_dirty)
 		p.save = bridging(&rig->r, variant->save_flags);
 		model_save(&rig->m, 0, PAGES, NULL, NULL);
 		need_pass_started(&p);
-		ASSERT_TRUE(wait_claimed(&rig->r, SPAN - 1));
-		while (!in_flight(self->path) && !pass_done(&p))
-			usleep(1000);
+		wait_in_flight(self->path, &p);
 		nr = write_all_over(rig, &self->rng);
 		in_time = !pass_done(&p);
 		ASSERT_EQ(0, pass_wait(&p));

@@ -98,46 +98,45 @@ TEST_F(concurrent, disjoint_ranges)
 TEST_F(concurrent, disjoint_ranges_at_the_same_time)
 {
 	struct pass p[THREADS];
-	long start;
 	int i;
 
 	model_save(&self->rig->m, 0, PAGES, NULL, NULL);
-	need_delay(&self->slow, 2000);
-	start = now_msec();
+	need_held(&self->slow, 0);
 	for (i = 0; i < THREADS; i++)
 		need_save_started(&p[i], &self->rig->r, i * PAGES / THREADS,
 				  PAGES / THREADS);
-	for (i = 0; i < THREADS; i++) {
-		EXPECT_EQ(0, pass_wait(&p[i]));
-		EXPECT_LE(1900, p[i].msec);
-	}
-	/* One after the other they would need two seconds each. */
-	EXPECT_GT(6000, now_msec() - start);
+	/* An I/O of each; one after the other there would be one only. */
+	EXPECT_TRUE(wait_held(&self->slow.disk, THREADS, &p[0]));
+	for (i = 0; i < THREADS; i++)
+		EXPECT_FALSE(pass_done(&p[i]));
 	need_delay(&self->slow, 0);
+	for (i = 0; i < THREADS; i++)
+		EXPECT_EQ(0, pass_wait(&p[i]));
 	EXPECT_EQ(0, model_check(&self->rig->m));
 }
 
 TEST_F(concurrent, overlapping_ranges_wait)
 {
 	struct region *r = &self->rig->r;
-	struct mapped_ram_save save;
-	struct pass first;
+	struct pass first, second;
 
-	need_delay(&self->slow, 1500);
+	need_held(&self->slow, 0);
 	need_save_started(&first, r, 0, 200);
-	ASSERT_TRUE(wait_claimed(r, 150));
-	EXPECT_FALSE(pass_done(&first));
+	ASSERT_TRUE(wait_held(&self->slow.disk, 1, &first));
 	/* Only pages that the first has claimed: nothing is dirty here. */
 	EXPECT_EQ(0, bits_count(r->dirty, 100, 100));
-	save = save_args(r, 100, 100);
-	EXPECT_EQ(0, save_pass(r, &save));
-	EXPECT_EQ(0, save.out_written_pages);
-	/* But then they are in the image, which is what the caller relies on. */
+	need_save_started(&second, r, 100, 100);
+	wait_asleep(&second);
+	EXPECT_FALSE(pass_done(&second));
+	EXPECT_EQ(0, bits_count(r->file, 100, 100));
+	need_delay(&self->slow, 0);
+	EXPECT_EQ(0, pass_wait(&second));
+	EXPECT_EQ(0, second.save.out_written_pages);
+	/* But now they are in the image, which is what the caller relies on. */
 	EXPECT_EQ(100, bits_count(r->file, 100, 100));
 	EXPECT_EQ(0, pass_wait(&first));
 	EXPECT_EQ(200, first.save.out_written_pages);
 	model_save(&self->rig->m, 0, 200, NULL, NULL);
-	need_delay(&self->slow, 0);
 	EXPECT_EQ(0, model_check(&self->rig->m));
 }
 
@@ -147,20 +146,24 @@ TEST_F(concurrent, no_convoy)
 	struct region *r = &self->rig->r;
 	struct pass first, second, third;
 
-	need_delay(&self->slow, 3000);
+	need_held(&self->slow, 0);
 	need_save_started(&first, r, 0, 100);
-	ASSERT_TRUE(wait_claimed(r, 99));
+	ASSERT_TRUE(wait_held(&self->slow.disk, 1, &first));
 	need_save_started(&second, r, 50, 100);
-	usleep(200 * 1000);
+	wait_asleep(&second);
 	need_save_started(&third, r, 200, 100);
+	EXPECT_TRUE(wait_held(&self->slow.disk, 2, &first));
+	EXPECT_EQ(0, bits_count(r->dirty, 200, 100));
+	EXPECT_EQ(50, bits_count(r->dirty, 50, 100));
+	EXPECT_FALSE(pass_done(&first));
+	EXPECT_FALSE(pass_done(&second));
+	need_delay(&self->slow, 0);
 	EXPECT_EQ(0, pass_wait(&third));
-	EXPECT_GT(5000, third.msec);
 	EXPECT_EQ(0, pass_wait(&first));
 	EXPECT_EQ(0, pass_wait(&second));
 	EXPECT_EQ(50, second.save.out_written_pages);
 	model_save(&self->rig->m, 0, 150, NULL, NULL);
 	model_save(&self->rig->m, 200, 100, NULL, NULL);
-	need_delay(&self->slow, 0);
 	EXPECT_EQ(0, model_check(&self->rig->m));
 }
 
@@ -274,14 +277,12 @@ static void expect_busy(struct __test_metadata *_metadata,
 	struct region other;
 	struct pass p;
 
-	need_delay(slow, 1500);
-	if (cmd == MAPPED_RAM_SAVE) {
+	need_held(slow, 0);
+	if (cmd == MAPPED_RAM_SAVE)
 		need_save_started(&p, &rig->r, 0, PAGES);
-		ASSERT_TRUE(wait_claimed(&rig->r, PAGES - 1));
-	} else {
+	else
 		need_load_started(&p, &rig->r, 0, PAGES);
-		usleep(500 * 1000);
-	}
+	ASSERT_TRUE(wait_held(&slow->disk, 1, &p));
 	EXPECT_EQ(-EBUSY, mr_region_remove(rig->dev, rig->r.id));
 	EXPECT_EQ(-EBUSY, mr_ioctl(rig->dev, MAPPED_RAM_IMAGE_SET, &set));
 	EXPECT_EQ(0, memcmp(&set, &before, sizeof(set)));
@@ -292,8 +293,8 @@ static void expect_busy(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, mr_region_remove(rig->dev, other.id));
 	region_unmap_bitmaps(&other);
 	EXPECT_FALSE(pass_done(&p));
-	EXPECT_EQ(0, pass_wait(&p));
 	need_delay(slow, 0);
+	EXPECT_EQ(0, pass_wait(&p));
 }
 
 TEST_F(concurrent, busy_while_saving)

@@ -11,6 +11,8 @@
 #include "harness.h"
 
 #define PAGES	64
+#define WINDOW	2
+#define BEFORE	7	/* pages that a pass has done when it is cut short */
 
 FIXTURE(concurrent_kill) {
 	struct slow_rig slow;
@@ -52,51 +54,47 @@ static void need_handler(int flags)
 		need_failed("sigaction: %m");
 }
 
-/* Page by page, two at a time: many windows until the end */
-static void need_long_save_started(struct pass *p, const struct region *r)
+/*
+ * Page by page, WINDOW at a time: many windows until the end. The disk holds
+ * what comes from page @held on: when this returns, what comes before is saved,
+ * and one window is in flight.
+ */
+static void need_save_held(struct slow_rig *slow, size_t held, struct pass *p,
+			   const struct region *r)
 {
+	need_held(slow, held);
 	*p = (struct pass){ .r = r, .cmd = MAPPED_RAM_SAVE };
 	p->save = save_args(r, 0, r->nr_pages);
-	p->save.window = 2;
+	p->save.window = WINDOW;
 	p->save.max_extent = r->page_size;
 	need_pass_started(p);
+	if (!wait_held(&slow->disk, WINDOW, p))
+		need_failed("the pass has ended");
 }
 
 static void interrupted_until_done(struct __test_metadata *_metadata,
 				   struct slow_rig *slow, int flags)
 {
+	static const size_t before[] = { 0, 1, BEFORE, 20 };
 	struct rig *rig = &slow->rig;
-	size_t dirty = PAGES, now;
-	int interrupted = 0, idle = 0;
+	size_t saved = 0, i;
 	struct pass p;
-	long start;
 
 	need_handler(flags);
-	need_delay(slow, 300);
-	while (dirty) {
-		need_long_save_started(&p, &rig->r);
-		usleep(700 * 1000);
-		start = now_msec();
+	for (i = 0; i < ARRAY_LEN(before); i++) {
+		need_save_held(slow, saved + before[i], &p, &rig->r);
+		EXPECT_EQ(saved + before[i],
+			  bits_count(rig->r.file, 0, PAGES));
 		pthread_kill(p.thread, SIGUSR1);
-		if (pass_wait(&p)) {
-			ASSERT_EQ(-EINTR, p.ret);
-			interrupted++;
-			/* One window is one delay here. */
-			EXPECT_GT(300 + 1500, now_msec() - start);
-		}
+		need_delay(slow, 0);
+		ASSERT_EQ(-EINTR, pass_wait(&p));
+		/* What was in flight when the signal came, and no more */
+		EXPECT_EQ(before[i] + WINDOW, p.save.out_written_pages);
+		saved += before[i] + WINDOW;
 		ASSERT_EQ(0, model_check_union(&rig->m));
-		now = bits_count(rig->r.dirty, 0, PAGES);
-		EXPECT_EQ(dirty - now, p.save.out_written_pages +
-			  p.save.out_zero_pages);
-		idle = now < dirty ? 0 : idle + 1;
-		ASSERT_GT(5, idle);
-		dirty = now;
-		/* It has been seen often enough. */
-		if (interrupted == 6)
-			need_delay(slow, 0);
+		EXPECT_EQ(PAGES - saved, bits_count(rig->r.dirty, 0, PAGES));
 	}
-	EXPECT_LT(0, interrupted);
-	need_delay(slow, 0);
+	ASSERT_EQ(0, rig_save(rig, NULL)) TH_LOG("%s", rig->m.why);
 	EXPECT_TRUE(region_is_saved(&rig->r, &rig->img));
 }
 
@@ -117,13 +115,11 @@ TEST_F(concurrent_kill, ignored_signal)
 	struct pass p;
 
 	signal(SIGUSR1, SIG_IGN);
-	need_delay(&self->slow, 100);
 	model_save(&self->rig->m, 0, PAGES, NULL, NULL);
-	need_long_save_started(&p, &self->rig->r);
-	usleep(300 * 1000);
+	need_save_held(&self->slow, BEFORE, &p, &self->rig->r);
 	pthread_kill(p.thread, SIGUSR1);
-	EXPECT_EQ(0, pass_wait(&p));
 	need_delay(&self->slow, 0);
+	EXPECT_EQ(0, pass_wait(&p));
 	EXPECT_EQ(0, model_check(&self->rig->m));
 }
 
@@ -133,18 +129,19 @@ TEST_F(concurrent_kill, signal_while_waiting)
 	struct pass first, second;
 
 	need_handler(0);
-	need_delay(&self->slow, 3000);
+	need_held(&self->slow, 0);
 	need_save_started(&first, &self->rig->r, 0, PAGES);
-	ASSERT_TRUE(wait_claimed(&self->rig->r, PAGES - 1));
+	ASSERT_TRUE(wait_held(&self->slow.disk, 1, &first));
 	bit_set(self->rig->r.dirty, 5);
 	need_save_started(&second, &self->rig->r, 0, PAGES);
-	usleep(300 * 1000);
+	wait_asleep(&second);
+	EXPECT_FALSE(pass_done(&second));
 	pthread_kill(second.thread, SIGUSR1);
 	EXPECT_EQ(-EINTR, pass_wait(&second));
 	EXPECT_FALSE(pass_done(&first));
 	EXPECT_TRUE(bit_test(self->rig->r.dirty, 5));
-	EXPECT_EQ(0, pass_wait(&first));
 	need_delay(&self->slow, 0);
+	EXPECT_EQ(0, pass_wait(&first));
 	EXPECT_EQ(0, model_check_union(&self->rig->m));
 	EXPECT_EQ(0, rig_save(self->rig, NULL));
 }
@@ -158,16 +155,17 @@ TEST_F(concurrent_kill, signal_during_load)
 	need_handler(0);
 	ASSERT_EQ(0, rig_save(rig, NULL));
 	memset(rig->r.mem, 0xee, rig->r.length);
-	need_delay(&self->slow, 300);
+	need_held(&self->slow, BEFORE);
 	p.load = load_args(&rig->r, 0, PAGES);
-	p.load.window = 2;
+	p.load.window = WINDOW;
 	p.load.max_extent = page_size();
 	need_pass_started(&p);
-	usleep(1000 * 1000);
+	ASSERT_TRUE(wait_held(&self->slow.disk, WINDOW, &p));
 	pthread_kill(p.thread, SIGUSR1);
-	EXPECT_EQ(-EINTR, pass_wait(&p));
 	need_delay(&self->slow, 0);
-	ASSERT_GT(PAGES, p.load.out_error_page);
+	EXPECT_EQ(-EINTR, pass_wait(&p));
+	EXPECT_EQ(BEFORE + WINDOW, p.load.out_read_pages);
+	ASSERT_EQ(BEFORE + WINDOW, p.load.out_error_page);
 	/* What it says is loaded is loaded. */
 	EXPECT_EQ(0, memcmp(rig->r.mem, rig->m.mem,
 			    p.load.out_error_page * page_size()));
@@ -189,7 +187,7 @@ static int victim_main(void *arg)
 	struct victim *v = arg;
 	struct mapped_ram_save save = save_args(&v->rig->r, 0, PAGES);
 
-	save.window = 2;
+	save.window = WINDOW;
 	save.max_extent = page_size();
 	ioctl(v->rig->dev, MAPPED_RAM_SAVE, &save);
 	return 0;
@@ -198,31 +196,42 @@ static int victim_main(void *arg)
 TEST_F(concurrent_kill, sigkill)
 {
 	struct victim v = { .rig = self->rig, .stack = need_guarded(STACK) };
-	size_t dirty;
 	int status;
-	long start;
 
-	need_delay(&self->slow, 300);
+	need_held(&self->slow, BEFORE);
 	v.pid = clone(victim_main, v.stack + STACK, CLONE_VM | CLONE_FILES |
 		      SIGCHLD, &v);
 	ASSERT_LT(0, v.pid);
-	usleep(1500 * 1000);
-	start = now_msec();
+	wait_held(&self->slow.disk, WINDOW, NULL);
 	kill(v.pid, SIGKILL);
+	need_delay(&self->slow, 0);
 	ASSERT_EQ(v.pid, waitpid(v.pid, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));
-	EXPECT_GT(300 + 1500, now_msec() - start);
-	need_delay(&self->slow, 0);
 
 	EXPECT_EQ(0, model_check_union(&self->rig->m));
-	dirty = bits_count(self->rig->r.dirty, 0, PAGES);
-	EXPECT_LT(0, dirty);
-	EXPECT_GT(PAGES, dirty);
+	EXPECT_EQ(PAGES - BEFORE - WINDOW,
+		  bits_count(self->rig->r.dirty, 0, PAGES));
 	/* The session is usable, and completes it. */
 	EXPECT_EQ(0, mr_image_set(self->rig->dev, self->rig->img.fd, 0, NULL));
 	EXPECT_EQ(0, rig_save(self->rig, NULL)) TH_LOG("%s", self->rig->m.why);
 	EXPECT_TRUE(region_is_saved(&self->rig->r, &self->rig->img));
 	guarded_free(v.stack, STACK);
+}
+
+/* Until the first thread of a process has ended, whatever the others do */
+static void wait_ending(pid_t pid)
+{
+	char path[32], state = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	while (state != 'Z') {
+		usleep(1000);
+		f = fopen(path, "re");
+		if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+			need_failed("%s: %m", path);
+		fclose(f);
+	}
 }
 
 /*
@@ -237,7 +246,6 @@ static void process_ends(struct __test_metadata *_metadata,
 	char byte = 0;
 
 	ASSERT_EQ(0, pipe(pipes));
-	need_delay(slow, 300);
 	child = fork();
 	if (!child) {
 		struct pass p;
@@ -252,8 +260,7 @@ static void process_ends(struct __test_metadata *_metadata,
 			_exit(1);
 		memset(mem.addr, 0x44, mem.length);
 		bits_set(r.dirty, 0, r.nr_pages);
-		need_long_save_started(&p, &r);
-		usleep(1000 * 1000);
+		need_save_held(slow, BEFORE, &p, &r);
 		if (pass_done(&p) || write(pipes[1], &byte, 1) != 1)
 			_exit(2);
 		if (!killed)
@@ -265,10 +272,12 @@ static void process_ends(struct __test_metadata *_metadata,
 	ASSERT_EQ(1, read(pipes[0], &byte, 1));
 	if (killed)
 		kill(child, SIGKILL);
+	/* Its pass waits for what is in flight, and so for us. */
+	wait_ending(child);
+	need_delay(slow, 0);
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_EQ(killed ? SIGKILL : 0, status);
 	close(pipes[0]);
-	need_delay(slow, 0);
 }
 
 TEST_F(concurrent_kill, process_killed)
@@ -291,16 +300,16 @@ TEST_F(concurrent_kill, closed_in_flight)
 	struct pass p;
 	int dev = rig->dev;
 
-	need_delay(&self->slow, 1500);
+	need_held(&self->slow, 0);
 	model_save(&rig->m, 0, PAGES, NULL, NULL);
 	need_save_started(&p, &rig->r, 0, PAGES);
-	ASSERT_TRUE(wait_claimed(&rig->r, PAGES - 1));
+	ASSERT_TRUE(wait_held(&self->slow.disk, 1, &p));
 	EXPECT_EQ(0, close(dev));
 	EXPECT_EQ(-EBADF, mr_info(dev, &info));
 	EXPECT_FALSE(pass_done(&p));
+	need_delay(&self->slow, 0);
 	EXPECT_EQ(0, pass_wait(&p));
 	EXPECT_EQ(PAGES, p.save.out_written_pages + p.save.out_zero_pages);
-	need_delay(&self->slow, 0);
 	EXPECT_EQ(0, model_check(&rig->m));
 	EXPECT_TRUE(pins_return_to(self->pins));
 	/* For the teardown, which closes it */
@@ -313,15 +322,16 @@ TEST_F(concurrent_kill, unmapped_and_closed_in_flight)
 	struct rig *rig = self->rig;
 	struct pass p;
 
-	need_delay(&self->slow, 1500);
+	need_held(&self->slow, 0);
 	need_save_started(&p, &rig->r, 0, PAGES);
-	ASSERT_TRUE(wait_claimed(&rig->r, PAGES - 1));
+	ASSERT_TRUE(wait_held(&self->slow.disk, 1, &p));
 	region_unmap_bitmaps(&rig->r);
 	close(rig->dev);
 	rig->dev = open("/dev/null", O_RDONLY);
+	EXPECT_FALSE(pass_done(&p));
+	need_delay(&self->slow, 0);
 	EXPECT_EQ(0, pass_wait(&p));
 	EXPECT_EQ(PAGES, p.save.out_written_pages + p.save.out_zero_pages);
-	need_delay(&self->slow, 0);
 }
 
 TEST_HARNESS_MAIN

@@ -18,6 +18,7 @@
 
 #define SECTOR		512
 #define TABLE_SIZE	16384
+#define HOLD		60000	/* ms */
 
 /* The machine has no udev that would load a module for a missing node. */
 static int open_control(const char *path, const char *module)
@@ -165,6 +166,11 @@ static void add_target(struct flaky *f, char *table, size_t *used,
 		snprintf(args, room, "%s %llu %u", f->disk.path, start,
 			 part->msec);
 		break;
+	case FLAKY_HOLD:
+		/* An exchange ends all delays first. */
+		type = "delay";
+		snprintf(args, room, "%s %llu %u", f->disk.path, start, HOLD);
+		break;
 	}
 	spec->sector_start = start;
 	spec->length = part->length / SECTOR;
@@ -218,6 +224,41 @@ int flaky_set_all(struct flaky *f, enum flaky_what what, unsigned int msec)
 	};
 
 	return flaky_set(f, &all, 1);
+}
+
+int flaky_hold_from(struct flaky *f, uint64_t offset)
+{
+	struct flaky_part part = {
+		.offset = offset,
+		.length = f->size - offset,
+		.what = FLAKY_HOLD,
+	};
+
+	return flaky_set(f, &part, 1);
+}
+
+int flaky_held(struct flaky *f)
+{
+	unsigned int reads, writes, held = 0, i;
+	struct dm_target_spec *spec;
+	struct dm_ioctl *dm;
+	int err;
+
+	dm = calloc(1, TABLE_SIZE);
+	if (!dm)
+		return -ENOMEM;
+	err = dm_ioctl(f, DM_TABLE_STATUS, dm, TABLE_SIZE);
+	spec = (void *)dm + dm->data_start;
+	for (i = 0; !err && i < dm->target_count; i++) {
+		/* The kernel counts what is delayed. */
+		if (!strcmp(spec->target_type, "delay") &&
+		    sscanf((char *)(spec + 1), "%u %u", &reads, &writes) == 2)
+			held += reads + writes;
+		/* Unlike in a table that is loaded, all count from the first. */
+		spec = (void *)dm + dm->data_start + spec->next;
+	}
+	free(dm);
+	return err ? err : (int)held;
 }
 
 int flaky_open(struct flaky *f, uint64_t size)

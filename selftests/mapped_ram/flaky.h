@@ -34,6 +34,7 @@ enum flaky_what {
 	FLAKY_ERROR,		/* every read and write fails with EIO */
 	FLAKY_ERROR_WRITES,	/* writes fail with EIO, reads work */
 	FLAKY_DELAY,		/* reads and writes take @msec longer */
+	FLAKY_HOLD,		/* they wait for the next exchange; but see below */
 };
 
 /* A part of the disk, in bytes. What no part covers is FLAKY_PASS. */
@@ -62,6 +63,15 @@ int flaky_set(struct flaky *f, const struct flaky_part *parts, size_t nr);
 
 /* The whole disk is @what. */
 int flaky_set_all(struct flaky *f, enum flaky_what what, unsigned int msec);
+
+/*
+ * What begins at @offset or behind it is held until the next exchange; for a
+ * minute at most, or a test that fails would never end.
+ */
+int flaky_hold_from(struct flaky *f, uint64_t offset);
+
+/* How many I/Os it holds now, or a negative errno */
+int flaky_held(struct flaky *f);
 
 void flaky_close(struct flaky *f);
 

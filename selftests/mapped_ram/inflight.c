@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Passes that are in flight while a test does something else. */
-#include <time.h>
+#include <sys/syscall.h>
 
 #include "inflight.h"
 
@@ -28,27 +28,27 @@ void need_delay(struct slow_rig *slow, unsigned int msec)
 		need_failed("no disk with a delay: %s", strerror(-err));
 }
 
+void need_held(struct slow_rig *slow, size_t first)
+{
+	int err = flaky_hold_from(&slow->disk, RIG_HEAD + first * page_size());
+
+	if (err)
+		need_failed("no disk that holds what it is given: %s",
+			    strerror(-err));
+}
+
 void slow_rig_drop(struct slow_rig *slow)
 {
 	rig_drop(&slow->rig);
 	flaky_close(&slow->disk);
 }
 
-long now_msec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void *pass_thread(void *arg)
 {
 	struct pass *p = arg;
-	long start = now_msec();
 
+	__atomic_store_n(&p->tid, syscall(SYS_gettid), __ATOMIC_RELEASE);
 	p->ret = mr_ioctl(p->r->dev, p->cmd, &p->save);
-	p->msec = now_msec() - start;
 	__atomic_store_n(&p->done, true, __ATOMIC_RELEASE);
 	return NULL;
 }
@@ -56,6 +56,7 @@ static void *pass_thread(void *arg)
 void need_pass_started(struct pass *p)
 {
 	p->done = false;
+	p->tid = 0;
 	if (pthread_create(&p->thread, NULL, pass_thread, p))
 		need_failed("no thread");
 }
@@ -87,18 +88,59 @@ int pass_wait(struct pass *p)
 	return p->ret;
 }
 
-bool wait_claimed(const struct region *r, size_t page)
+/* The start of a file of the kernel's, which may be gone */
+static void read_text(const char *path, char *text, size_t size)
 {
-	long end = now_msec() + 10000;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, text, size - 1);
 
-	while (bit_test(r->dirty, page)) {
-		if (now_msec() > end)
+	text[got < 0 ? 0 : got] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+bool wait_held(struct flaky *disk, int nr, struct pass *p)
+{
+	int held;
+
+	while ((held = flaky_held(disk)) < nr) {
+		if (held < 0)
+			need_failed("%s: %s", disk->path, strerror(-held));
+		if (p && pass_done(p))
 			return false;
 		usleep(1000);
 	}
-	/* Claimed comes before submitted; be sure of that, too. */
-	usleep(20 * 1000);
 	return true;
+}
+
+void wait_in_flight(const char *path, struct pass *p)
+{
+	unsigned int reads, writes;
+	char sys[64], text[64];
+
+	snprintf(sys, sizeof(sys), "/sys/block/%s/inflight",
+		 strrchr(path, '/') + 1);
+	do {
+		usleep(1000);
+		read_text(sys, text, sizeof(text));
+		if (sscanf(text, "%u %u", &reads, &writes) != 2)
+			need_failed("%s: \"%s\"", sys, text);
+	} while (!reads && !writes && !pass_done(p));
+}
+
+void wait_asleep(struct pass *p)
+{
+	char proc[64], text[64], in_ioctl[16];
+	size_t length;
+
+	length = snprintf(in_ioctl, sizeof(in_ioctl), "%d ", SYS_ioctl);
+	do {
+		usleep(1000);
+		snprintf(proc, sizeof(proc), "/proc/self/task/%d/syscall",
+			 __atomic_load_n(&p->tid, __ATOMIC_ACQUIRE));
+		/* The number of the system call; but "running" if it is */
+		read_text(proc, text, sizeof(text));
+	} while (strncmp(text, in_ioctl, length) && !pass_done(p));
 }
 
 bool region_is_saved(const struct region *r, const struct image *img)

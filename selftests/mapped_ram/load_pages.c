@@ -102,24 +102,23 @@ TEST_F(load_pages, shared_with_a_child)
 TEST_F(load_pages, fork_while_reads_are_in_flight)
 {
 	struct loader *l = &self->l;
-	long end = now_msec() + 10000;
 	struct pass p;
 	pid_t child;
 	int go[2];
 
 	/* No zero pages: those are not read. */
 	need_loader_full(l);
-	ASSERT_EQ(0, flaky_set_all(&l->disk, FLAKY_DELAY, 1000));
+	ASSERT_EQ(0, flaky_hold_from(&l->disk, RIG_HEAD));
 	need_load_started(&p, &l->r, 0, l->nr);
-	while (pinned_pages() < l->pins + l->nr && now_msec() < end)
+	while (pinned_pages() < l->pins + l->nr && !pass_done(&p))
 		usleep(1000);
 	child = child_that_looks(&l->mem, go);
 	ASSERT_LT(0, child);
 	ASSERT_FALSE(pass_done(&p));
+	ASSERT_EQ(0, flaky_set_all(&l->disk, FLAKY_PASS, 0));
 	EXPECT_EQ(0, pass_wait(&p));
 	EXPECT_EQ(0, memcmp(l->mem.addr, l->want, LENGTH));
 	EXPECT_EQ(variant->kind == MEM_MEMFD, child_found(child, go));
-	ASSERT_EQ(0, flaky_set_all(&l->disk, FLAKY_PASS, 0));
 }
 
 TEST_F(load_pages, soft_dirty)
