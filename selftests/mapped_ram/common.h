@@ -243,6 +243,12 @@ void shell_line(char *buf, size_t size, const char *fmt, ...)
 int write_file(const char *path, const char *text);
 bool have_program(const char *name);
 
+/* What /proc/self/pagemap says of each of @pages; 0 or -errno */
+#define PAGEMAP_FRAME	((1ULL << 55) - 1)	/* of one that is present */
+#define PAGEMAP_WRITTEN	(1ULL << 55)		/* soft-dirty */
+#define PAGEMAP_SWAPPED	(1ULL << 62)
+#define PAGEMAP_PRESENT	(1ULL << 63)
+int pagemap_read(const void *mem, size_t pages, uint64_t *entries);
 /* Whether a write was seen since soft-dirty bits were cleared */
 bool soft_dirty(const void *addr);
 
@@ -293,5 +299,9 @@ int scratch_open(struct scratch *s, uint64_t size);
 int scratch_mount(struct scratch *s, const char *fstype, const char *opts);
 int scratch_umount(struct scratch *s);
 void scratch_close(struct scratch *s);
+
+/* The same as swap of @size */
+int scratch_swap_on(struct scratch *s, uint64_t size);
+void scratch_swap_off(struct scratch *s);
 
 #endif /* MAPPED_RAM_SELFTEST_COMMON_H */

@@ -8,26 +8,20 @@
 
 #include "common.h"
 
-#define PAGEMAP_PRESENT	(1ULL << 63)
-#define PAGEMAP_PFN	((1ULL << 55) - 1)
-
 struct frames *need_frames(const void *mem, size_t length)
 {
 	size_t pages = length / page_size(), i;
-	uint64_t start = (uintptr_t)mem / page_size(), entry;
 	struct frames *f = malloc(sizeof(*f) + pages * sizeof(f->pfn[0]));
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry;
 
-	if (!f || fd < 0)
-		need_failed("/proc/self/pagemap: %m");
+	if (!f || pagemap_read(mem, pages, f->pfn))
+		need_failed("no pagemap");
 	f->nr = 0;
 	for (i = 0; i < pages; i++) {
-		if (pread(fd, &entry, 8, (start + i) * 8) != 8)
-			need_failed("/proc/self/pagemap: %m");
-		if (entry & PAGEMAP_PRESENT && entry & PAGEMAP_PFN)
-			f->pfn[f->nr++] = entry & PAGEMAP_PFN;
+		entry = f->pfn[i];
+		if (entry & PAGEMAP_PRESENT && entry & PAGEMAP_FRAME)
+			f->pfn[f->nr++] = entry & PAGEMAP_FRAME;
 	}
-	close(fd);
 	return f;
 }
 

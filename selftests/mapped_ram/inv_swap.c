@@ -6,7 +6,6 @@
  * private mapping that is swapped out is not what the file holds in its place.
  */
 #include <sys/mman.h>
-#include <sys/swap.h>
 
 #include "rig.h"
 #include "harness.h"
@@ -29,19 +28,10 @@ FIXTURE_VARIANT_ADD(inv_swap, anon_pin) { MEM_ANON, MAPPED_RAM_REGION_PIN };
 FIXTURE_VARIANT_ADD(inv_swap, memfd) { MEM_MEMFD, 0 };
 FIXTURE_VARIANT_ADD(inv_swap, memfd_pin) { MEM_MEMFD, MAPPED_RAM_REGION_PIN };
 
-static int swap_open(struct scratch *swap)
-{
-	int ret = scratch_open(swap, 32 * MIB);
-
-	if (!ret)
-		ret = shell("PATH=$PATH:/usr/sbin:/sbin mkswap %s", swap->dev);
-	return ret ? ret : swapon(swap->dev, 0);
-}
-
 FIXTURE_SETUP(inv_swap)
 {
 	self->rng = rng_new(0x5a9);
-	ASSERT_EQ(0, swap_open(&self->swap));
+	ASSERT_EQ(0, scratch_swap_on(&self->swap, 32 * MIB));
 	need_rig(&self->rig, variant->kind, PAGES * page_size(),
 		 variant->flags);
 	rig_dirty_all(&self->rig, &self->rng);
@@ -53,8 +43,7 @@ FIXTURE_SETUP(inv_swap)
 FIXTURE_TEARDOWN(inv_swap)
 {
 	rig_drop(&self->rig);
-	swapoff(self->swap.dev);
-	scratch_close(&self->swap);
+	scratch_swap_off(&self->swap);
 }
 
 /* Pages that are mapped. What is swapped out may linger in the swap cache. */
@@ -143,7 +132,7 @@ FIXTURE_SETUP(inv_swap_private)
 	struct mem *mem = &self->rig.mem;
 
 	self->rng = rng_new(0x5aa);
-	ASSERT_EQ(0, swap_open(&self->swap));
+	ASSERT_EQ(0, scratch_swap_on(&self->swap, 32 * MIB));
 	need_rig(&self->rig, MEM_MEMFD, PAGES * page_size(), 0);
 	rig_dirty_all(&self->rig, &self->rng);
 	ASSERT_EQ(0, rig_save(&self->rig, NULL))
@@ -157,8 +146,7 @@ FIXTURE_SETUP(inv_swap_private)
 FIXTURE_TEARDOWN(inv_swap_private)
 {
 	rig_drop(&self->rig);
-	swapoff(self->swap.dev);
-	scratch_close(&self->swap);
+	scratch_swap_off(&self->swap);
 }
 
 TEST_F(inv_swap_private, copies_are_saved)

@@ -26,6 +26,23 @@ static long proc_number(const char *path, const char *name)
 	return value;
 }
 
+int pagemap_read(const void *mem, size_t pages, uint64_t *entries)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	size_t size = pages * sizeof(*entries);
+	ssize_t got;
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	got = pread(fd, entries, size,
+		    (uintptr_t)mem / page_size() * sizeof(*entries));
+	if (got != (ssize_t)size)
+		ret = got < 0 ? -errno : -EIO;
+	close(fd);
+	return ret;
+}
+
 long self_status_kb(const char *name)
 {
 	return proc_number("/proc/self/status", name);
@@ -122,12 +139,9 @@ bool have_program(const char *name)
 
 bool soft_dirty(const void *addr)
 {
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t entry = 0;
+	uint64_t entry;
 
-	if (pread(fd, &entry, sizeof(entry), (uintptr_t)addr / page_size() *
-		  sizeof(entry)) != sizeof(entry))
-		need_failed("pagemap: %m");
-	close(fd);
-	return entry >> 55 & 1;
+	if (pagemap_read(addr, 1, &entry))
+		need_failed("no pagemap");
+	return entry & PAGEMAP_WRITTEN;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* File systems and loop devices that live as long as one test. */
+/* File systems, loop devices and swap that live as long as one test. */
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/swap.h>
 
 #include "common.h"
 
@@ -83,4 +84,23 @@ void scratch_close(struct scratch *s)
 	if (s->backing[0])
 		unlink(s->backing);
 	*s = (struct scratch){ 0 };
+}
+
+int scratch_swap_on(struct scratch *s, uint64_t size)
+{
+	int ret = scratch_open(s, size);
+
+	if (ret)
+		return ret;
+	if (!shell(SBIN "mkswap '%s'", s->dev) && !swapon(s->dev, 0))
+		return 0;
+	scratch_close(s);
+	return -EIO;
+}
+
+void scratch_swap_off(struct scratch *s)
+{
+	if (s->dev[0] && swapoff(s->dev))
+		fprintf(stderr, "# swapoff %s: %m\n", s->dev);
+	scratch_close(s);
 }

@@ -159,19 +159,12 @@ void need_image_unfilled(struct image *img, const char *dev, uint64_t size)
 
 int64_t page_frame(const void *addr)
 {
-	const uint64_t present = 1ULL << 63, frame = (1ULL << 55) - 1;
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	uint64_t entry;
-	ssize_t got;
+	int ret = pagemap_read(addr, 1, &entry);
 
-	if (fd < 0)
-		return -errno;
-	got = pread(fd, &entry, sizeof(entry),
-		    (uintptr_t)addr / page_size() * sizeof(entry));
-	close(fd);
-	if (got != sizeof(entry))
-		return got < 0 ? -errno : -EIO;
-	return entry & present ? entry & frame : 0;
+	if (ret)
+		return ret;
+	return entry & PAGEMAP_PRESENT ? entry & PAGEMAP_FRAME : 0;
 }
 
 /* A field of the mapping that starts at @addr, in kB */

@@ -5,8 +5,6 @@
  * is a page, a run of some, a page table's worth or several; where the region
  * starts is chosen at random, too.
  */
-#include <sys/swap.h>
-
 #include "sparse.h"
 
 void need_sparse(struct sparse *s, struct rng *rng, enum mem_kind kind,
@@ -56,12 +54,9 @@ void need_sparse(struct sparse *s, struct rng *rng, enum mem_kind kind,
 	s->there = calloc(s->nr, sizeof(*s->there));
 	if (!s->byte || !s->value || !s->own || !s->there)
 		need_failed("no memory for the model");
-	if (!(how & SPARSE_SWAP))
-		return;
-	ret = scratch_open(&s->swap, 2 * length);
-	if (ret || shell("PATH=$PATH:/usr/sbin:/sbin mkswap %s", s->swap.dev) ||
-	    swapon(s->swap.dev, 0))
-		need_failed("no swap: %m");
+	ret = how & SPARSE_SWAP ? scratch_swap_on(&s->swap, 2 * length) : 0;
+	if (ret)
+		need_failed("no swap: %s", strerror(-ret));
 }
 
 void sparse_drop(struct sparse *s)
@@ -71,10 +66,8 @@ void sparse_drop(struct sparse *s)
 	image_drop(&s->img);
 	mem_unmap(&s->mem);
 	memdisk_close(&s->disk);
-	if (s->how & SPARSE_SWAP) {
-		swapoff(s->swap.dev);
-		scratch_close(&s->swap);
-	}
+	if (s->how & SPARSE_SWAP)
+		scratch_swap_off(&s->swap);
 	free(s->byte);
 	free(s->value);
 	free(s->own);
@@ -181,21 +174,12 @@ void sparse_swap_out(struct sparse *s, struct rng *rng)
 /* A pagemap of the region: what is present or swapped out */
 static int pagemap(const struct sparse *s, uint64_t *map)
 {
-	const uint64_t exists = 3ULL << 62;
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	size_t size = s->nr * sizeof(*map), i;
-	ssize_t got;
+	int ret = pagemap_read(s->r.mem, s->nr, map);
+	size_t i;
 
-	if (fd < 0)
-		return -errno;
-	got = pread(fd, map, size,
-		    (uintptr_t)s->r.mem / page_size() * sizeof(*map));
-	close(fd);
-	if (got != (ssize_t)size)
-		return got < 0 ? -errno : -EIO;
-	for (i = 0; i < s->nr; i++)
-		map[i] &= exists;
-	return 0;
+	for (i = 0; i < s->nr && !ret; i++)
+		map[i] &= PAGEMAP_PRESENT | PAGEMAP_SWAPPED;
+	return ret;
 }
 
 int sparse_note_there(struct sparse *s)
