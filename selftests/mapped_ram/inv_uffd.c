@@ -6,28 +6,12 @@
  * with a signal, no bit lost. The handler holds a pass up at will, which proves
  * invariant 2, too: a bit is claimed before its page is looked at.
  */
-#include <linux/userfaultfd.h>
-#include <poll.h>
-#include <pthread.h>
-#include <sys/syscall.h>
-
+#include "handler.h"
 #include "rig.h"
 #include "harness.h"
 
 #define PAGES	96
 #define ZERO	7	/* what is supplied for this page is zero */
-
-struct handler {
-	pthread_t thread;
-	int uffd;
-	int quit[2];
-	unsigned int late;	/* seconds until it begins to serve */
-	size_t served;		/* pages copied in */
-	uint8_t *mem;
-	const uint8_t *data;	/* what it supplies */
-	size_t late_change;	/* page: when asked for it, ZERO is changed */
-	uint64_t *dirty;	/* and reported here; or NULL: nothing is */
-};
 
 FIXTURE(inv_uffd) {
 	struct memdisk disk;
@@ -35,7 +19,10 @@ FIXTURE(inv_uffd) {
 	struct mem mem;
 	struct region r;
 	struct handler handler;
-	uint8_t *data;
+	size_t served;		/* pages copied in */
+	uint8_t *data;		/* what is supplied */
+	size_t late_change;	/* page: when asked for it, ZERO is changed */
+	uint64_t *dirty;	/* and reported here; or NULL: nothing is */
 	int dev;
 };
 
@@ -46,50 +33,28 @@ FIXTURE_VARIANT(inv_uffd) {
 FIXTURE_VARIANT_ADD(inv_uffd, anon) { MEM_ANON };
 FIXTURE_VARIANT_ADD(inv_uffd, memfd) { MEM_MEMFD };
 
-static void *handle(void *arg)
+static void serve(struct handler *h, size_t at)
 {
-	struct handler *h = arg;
-	struct pollfd fds[] = {
-		{ .fd = h->uffd, .events = POLLIN },
-		{ .fd = h->quit[0], .events = POLLIN },
-	};
-	struct uffdio_copy copy;
-	struct uffd_msg msg;
-	size_t at;
+	FIXTURE_DATA(inv_uffd) *self = h->data;
 
-	sleep(h->late);
-	while (poll(fds, 2, -1) > 0 && !fds[1].revents) {
-		if (read(h->uffd, &msg, sizeof(msg)) != sizeof(msg))
-			continue;
-		at = (msg.arg.pagefault.address & -page_size()) -
-		     (uintptr_t)h->mem;
-		copy = (struct uffdio_copy){
-			.dst = (uintptr_t)h->mem + at,
-			.src = (uintptr_t)h->data + at,
-			.len = page_size(),
-		};
-		if (h->dirty && at == h->late_change * page_size()) {
-			memset(h->mem + ZERO * page_size(), 0x7e, page_size());
-			bit_set(h->dirty, ZERO);
-		}
-		/* The fault comes late, as over a network. */
-		usleep(2000);
-		if (!ioctl(h->uffd, UFFDIO_COPY, &copy))
-			__atomic_add_fetch(&h->served, 1, __ATOMIC_SEQ_CST);
+	if (self->dirty && at == self->late_change * page_size()) {
+		memset(h->mem + ZERO * page_size(), 0x7e, page_size());
+		bit_set(self->dirty, ZERO);
 	}
-	return NULL;
+	/* The fault comes late, as over a network. */
+	usleep(2000);
+	if (handler_copy(h, at, self->data + at))
+		__atomic_add_fetch(&self->served, 1, __ATOMIC_SEQ_CST);
 }
 
 FIXTURE_SETUP(inv_uffd)
 {
 	size_t length = PAGES * page_size();
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-	struct uffdio_api api = { .api = UFFD_API };
 	struct rng rng = rng_new(0xffd);
+	int ret = handler_open(&self->handler, 0, 0);
 
-	self->handler.uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (self->handler.uffd < 0)
-		SKIP(return, "no userfaultfd: %s", strerror(errno));
+	if (ret)
+		SKIP(return, "no userfaultfd: %s", strerror(-ret));
 	self->dev = mr_open();
 	ASSERT_LE(0, self->dev);
 	ASSERT_EQ(0, memdisk_open(&self->disk, RIG_HEAD + length));
@@ -103,18 +68,16 @@ FIXTURE_SETUP(inv_uffd)
 	rng_fill(&rng, self->data, length);
 	memset(self->data + ZERO * page_size(), 0, page_size());
 
-	ASSERT_EQ(0, ioctl(self->handler.uffd, UFFDIO_API, &api));
-	reg.range.start = (uintptr_t)self->mem.addr;
-	reg.range.len = length;
-	ASSERT_EQ(0, ioctl(self->handler.uffd, UFFDIO_REGISTER, &reg));
+	ASSERT_EQ(0, handler_register(&self->handler, self->mem.addr, length,
+				      UFFDIO_REGISTER_MODE_MISSING));
 	self->handler.mem = self->mem.addr;
-	self->handler.data = self->data;
-	ASSERT_EQ(0, pipe(self->handler.quit));
+	self->handler.serve = serve;
+	self->handler.data = self;
 }
 
 FIXTURE_TEARDOWN(inv_uffd)
 {
-	close(self->handler.uffd);
+	handler_close(&self->handler);
 	close(self->dev);
 	region_unmap_bitmaps(&self->r);
 	image_drop(&self->img);
@@ -130,18 +93,16 @@ TEST_F(inv_uffd, a_pass_waits_for_the_handler)
 	uint8_t page[4096];
 	size_t i;
 
-	ASSERT_EQ(0, pthread_create(&self->handler.thread, NULL, handle,
-				    &self->handler));
+	ASSERT_EQ(0, handler_start(&self->handler));
 	bits_set(self->r.dirty, 3, 40);
 	save.bridge = 8;
 	EXPECT_EQ(0, save_pass(&self->r, &save));
-	ASSERT_EQ(1, write(self->handler.quit[1], "q", 1));
-	pthread_join(self->handler.thread, NULL);
+	handler_stop(&self->handler);
 
 	EXPECT_EQ(39, save.out_written_pages);
 	EXPECT_EQ(1, save.out_zero_pages);
 	/* clean pages were not asked for */
-	EXPECT_EQ(40, self->handler.served);
+	EXPECT_EQ(40, self->served);
 	EXPECT_EQ(0, bits_count(self->r.dirty, 0, PAGES));
 	EXPECT_EQ(39, bits_count(self->r.file, 3, 40));
 	EXPECT_FALSE(bit_test(self->r.file, ZERO));
@@ -162,10 +123,9 @@ TEST_F(inv_uffd, changed_after_it_was_found_zero)
 	/* Two runs: the pass has looked at the first when it asks for more. */
 	bits_set(self->r.dirty, 3, 6);
 	bits_set(self->r.dirty, 12, 6);
-	self->handler.late_change = 14;
-	self->handler.dirty = self->r.dirty;
-	ASSERT_EQ(0, pthread_create(&self->handler.thread, NULL, handle,
-				    &self->handler));
+	self->late_change = 14;
+	self->dirty = self->r.dirty;
+	ASSERT_EQ(0, handler_start(&self->handler));
 	EXPECT_EQ(0, save_pass(&self->r, &save));
 	EXPECT_EQ(12, save.out_written_pages + save.out_zero_pages);
 	EXPECT_TRUE(bit_test(self->r.dirty, ZERO));
@@ -175,8 +135,7 @@ TEST_F(inv_uffd, changed_after_it_was_found_zero)
 	EXPECT_EQ(0, save_pass(&self->r, &save));
 	EXPECT_EQ(1, save.out_written_pages);
 	EXPECT_TRUE(bit_test(self->r.file, ZERO));
-	ASSERT_EQ(1, write(self->handler.quit[1], "q", 1));
-	pthread_join(self->handler.thread, NULL);
+	handler_stop(&self->handler);
 	memset(want, 0x7e, sizeof(want));
 	ASSERT_EQ(0, image_read(&self->img, page, sizeof(page),
 				RIG_HEAD + ZERO * page_size()));
@@ -195,8 +154,7 @@ TEST_F(inv_uffd, a_signal_ends_the_waiting)
 
 	/* Nobody serves the fault when the signal comes. */
 	self->handler.late = 3;
-	ASSERT_EQ(0, pthread_create(&self->handler.thread, NULL, handle,
-				    &self->handler));
+	ASSERT_EQ(0, handler_start(&self->handler));
 	bits_set(self->r.dirty, 10, 5);
 	ASSERT_EQ(0, sigaction(SIGALRM, &act, NULL));
 	alarm(1);
@@ -210,8 +168,7 @@ TEST_F(inv_uffd, a_signal_ends_the_waiting)
 		EXPECT_EQ(0, bits_count(self->r.file, 0, PAGES));
 		EXPECT_EQ(0, save_pass(&self->r, &save));
 	}
-	ASSERT_EQ(1, write(self->handler.quit[1], "q", 1));
-	pthread_join(self->handler.thread, NULL);
+	handler_stop(&self->handler);
 	EXPECT_EQ(5, save.out_written_pages);
 	EXPECT_EQ(0, bits_count(self->r.dirty, 0, PAGES));
 	EXPECT_EQ(5, bits_count(self->r.file, 10, 5));
@@ -225,14 +182,12 @@ TEST_F(inv_uffd, a_load_replaces_what_the_handler_supplies)
 	/* What it supplies for the clear bits is not zero, and must become so. */
 	ASSERT_EQ(0, mr_image_set(self->dev, self->img.fd,
 				  MAPPED_RAM_IMAGE_LOAD, NULL));
-	ASSERT_EQ(0, pthread_create(&self->handler.thread, NULL, handle,
-				    &self->handler));
+	ASSERT_EQ(0, handler_start(&self->handler));
 	ASSERT_EQ(0, image_write(&self->img, self->data, PAGES * size,
 				 RIG_HEAD));
 	bits_set(self->r.file, 0, 20);
 	EXPECT_EQ(0, load_pass(&self->r, &load));
-	ASSERT_EQ(1, write(self->handler.quit[1], "q", 1));
-	pthread_join(self->handler.thread, NULL);
+	handler_stop(&self->handler);
 	EXPECT_EQ(20, load.out_read_pages);
 	EXPECT_EQ(PAGES - 20, load.out_zero_pages);
 	EXPECT_EQ(0, memcmp(self->mem.addr, self->data, 20 * size));
