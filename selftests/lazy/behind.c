@@ -3,12 +3,17 @@
  * Proves what becomes of memory that MREMAP_DONTUNMAP moves away and leaves where
  * it was: what the image holds is where it was moved to, and the old place is
  * zero, as without a restore, for any number of threads and moves. And that who
- * leaves shared memory behind is told that this cannot be.
+ * leaves shared memory behind is told that this cannot be, and that there is no
+ * memory for what was left. The linker puts this program's own ioctl() before the
+ * real one (see the Makefile): it says then that there is none.
  */
 #include <errno.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "../kselftest_harness.h"
@@ -24,6 +29,34 @@
 #define FIRST		600
 #define COUNT		800
 #define TOUCHERS	4
+
+/* More than anybody would try in vain. */
+#define TRIES		20000u
+
+/* Whether there is no memory for pages of zeroes, and how often it was asked for. */
+static struct {
+	bool on;
+	unsigned int asked;
+} scarce;
+
+int __real_ioctl(int fd, unsigned long request, void *arg);
+int __wrap_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+	struct uffdio_zeropage *z;
+	va_list ap;
+
+	va_start(ap, request);
+	z = va_arg(ap, void *);
+	va_end(ap);
+	if (request != UFFDIO_ZEROPAGE || !z->range.len ||
+	    !__atomic_load_n(&scarce.on, __ATOMIC_ACQUIRE))
+		return __real_ioctl(fd, request, z);
+	__atomic_add_fetch(&scarce.asked, 1, __ATOMIC_RELEASE);
+	z->zeropage = -ENOMEM;
+	errno = ENOMEM;
+	return -1;
+}
 
 FIXTURE(behind) {
 	struct model m;
@@ -165,6 +198,31 @@ TEST_F_TIMEOUT(behind, is_zero, 60)
 TEST_F_TIMEOUT(behind, is_zero_with_one_thread_for_faults, 60)
 {
 	leave_behind(_metadata, self, 1);
+}
+
+/* Who waits for it goes on waiting; and does so no more when it is over. */
+TEST_F_TIMEOUT(behind, no_memory_for_it, 60)
+{
+	struct waiter w;
+
+	begin(self, MEMORY_PRIVATE, 2);
+	ASSERT_TRUE(move(self->old, COUNT, self->to, MREMAP_DONTUNMAP));
+	__atomic_store_n(&scarce.on, true, __ATOMIC_RELEASE);
+	waiter_start(&w, self->old + 3 * PAGE);
+	while (!__atomic_load_n(&self->told, __ATOMIC_ACQUIRE) &&
+	       __atomic_load_n(&scarce.asked, __ATOMIC_ACQUIRE) < TRIES)
+		usleep(200);
+	EXPECT_EQ(1, __atomic_load_n(&self->told, __ATOMIC_ACQUIRE));
+	EXPECT_GT(TRIES, scarce.asked);
+	EXPECT_FALSE(waiter_through(&w));
+	__atomic_store_n(&scarce.on, false, __ATOMIC_RELEASE);
+	ASSERT_FAILS(-ENOMEM, "cannot be made",
+		     mram_restore_lazy_finish(self->l, NULL, &error));
+	mram_restore_lazy_close(self->l);
+	waiter_join(&w);
+	EXPECT_TRUE(page_is_zero(self->old + 3 * PAGE, PAGE));
+	mram_image_close(self->img);
+	memory_free(&self->mem);
 }
 
 /* It would be the same pages in two places. */

@@ -564,10 +564,11 @@ bool lazy_is_behind(const struct mram_restore_lazy *l, const struct lazy_fd *f,
 /**
  * lazy_behind_fill - a page was touched that is of no block
  *
- * Return: whether it is dealt with; not so before an event was read.
+ * Return: 0 when it is dealt with, -ENXIO when it is of no such range either,
+ * -EAGAIN before an event was read, -ENOMEM.
  */
-bool lazy_behind_fill(const struct mram_restore_lazy *l,
-		      const struct lazy_fd *f, uint64_t addr);
+int lazy_behind_fill(const struct mram_restore_lazy *l,
+		     const struct lazy_fd *f, uint64_t addr);
 
 /** lazy_behind_wake - whoever waits there tries again */
 void lazy_behind_wake(const struct mram_restore_lazy *l);

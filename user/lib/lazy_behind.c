@@ -84,20 +84,22 @@ bool lazy_is_behind(const struct mram_restore_lazy *l, const struct lazy_fd *f,
 	return false;
 }
 
-bool lazy_behind_fill(const struct mram_restore_lazy *l,
-		      const struct lazy_fd *f, uint64_t addr)
+int lazy_behind_fill(const struct mram_restore_lazy *l,
+		     const struct lazy_fd *f, uint64_t addr)
 {
 	const uint64_t page = UINT64_C(1) << l->page_shift;
 	int64_t ret;
 
 	if (!lazy_is_behind(l, f, addr))
-		return false;
+		return -ENXIO;
 	addr &= -page;
 	ret = lazy_uffd_zero(f->fd, addr, page);
 	/* It is there, or unmapped. */
-	if (ret == -EEXIST || ret == -ENOENT)
+	if (ret == -EEXIST || ret == -ENOENT) {
 		lazy_uffd_wake(f->fd, addr, page);
-	return ret >= 0 || ret == -EEXIST || ret == -ENOENT;
+		return 0;
+	}
+	return ret < 0 ? (int)ret : 0;
 }
 
 void lazy_behind_wake(const struct mram_restore_lazy *l)

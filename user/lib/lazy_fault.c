@@ -282,7 +282,7 @@ static unsigned int take_messages(struct lazy_worker *w, struct lazy_fd *fd,
 		f->minor = msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_MINOR;
 		if (f->b)
 			nr_faults++;
-		else if (!lazy_behind_fill(w->l, fd, addr))
+		else if (lazy_behind_fill(w->l, fd, addr))
 			w->unknown = addr;
 	}
 	return nr_faults;
@@ -306,21 +306,30 @@ static void look_again(struct lazy_worker *w, const struct lazy_fd *fd)
 	struct lazy_block *b;
 	uint64_t unit;
 	bool due, known;
+	int behind;
 
 	w->resumed = lazy_get(&l->resumed);
 	/* Asked before the look: what was read since is taken in by then. */
 	due = lazy_uffd_zero(fd->fd, 0, 0) == -EAGAIN;
 	pthread_rwlock_rdlock(&l->place);
 	b = lazy_block_find(l, fd, w->unknown, &unit);
-	known = b || due || lazy_is_behind(l, fd, w->unknown) ||
+	behind = lazy_behind_fill(l, fd, w->unknown);
+	known = b || due || !behind || behind == -EAGAIN ||
 		(lazy_is_left_out(l, fd, w->unknown) && w->stale++ < MAX_STALE);
 	if (b)
 		lazy_wake(l, b, unit, unit + 1);
 	else if (known)
 		lazy_uffd_wake(fd->fd, w->unknown & -page, page);
-	lazy_behind_wake(l);
+	/* Or it would only be told once more that there is no memory. */
+	if (behind != -ENOMEM)
+		lazy_behind_wake(l);
 	pthread_rwlock_unlock(&l->place);
-	if (!known) {
+	if (!known && behind != -ENXIO) {
+		mram_err(&w->err, behind,
+			 "restore: memory at 0x%" PRIx64 ", from where it was moved away, cannot be made: %s",
+			 w->unknown, strerror(-behind));
+		fail(w, &w->err);
+	} else if (!known) {
 		mram_err(&w->err, -EFAULT,
 			 "restore: memory at 0x%" PRIx64 " was touched, which is registered but of no block",
 			 w->unknown);
