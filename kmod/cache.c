@@ -82,7 +82,7 @@ static bool mram_cache_find(struct mram_cached *c, unsigned long addr,
 	if (!vma || vma->vm_start > addr || !mram_cache_may(vma))
 		return false;
 	c->mapping = vma->vm_file->f_mapping;
-	c->index = vma->vm_pgoff + ((addr - vma->vm_start) >> PAGE_SHIFT);
+	c->index = linear_page_index(vma, addr);
 	end = DIV_ROUND_UP(i_size_read(c->mapping->host), PAGE_SIZE);
 	if (c->index >= end)
 		return false;

@@ -54,7 +54,8 @@ static bool mram_fill_may(struct vm_area_struct *vma)
  * Find the file of the page @index of the memory at @addr.
  *
  * Return: the page behind the last one, at most @end, that is of the same file
- * and not mapped here, nor has anything else in the page tables, or 0.
+ * and not mapped here, nor has anything else in the page tables; @index, and no
+ * file, when there is none.
  */
 static unsigned long mram_fill_find(struct mram_fill *fill, unsigned long addr,
 				    unsigned long index, unsigned long end)
@@ -64,22 +65,20 @@ static unsigned long mram_fill_find(struct mram_fill *fill, unsigned long addr,
 	struct vm_area_struct *vma;
 
 	if (!mram_mm_may_pin(mm) || !mmap_read_trylock(mm))
-		return 0;
+		return index;
 	vma = find_vma(mm, at);
 	if (!vma || vma->vm_start > at || !mram_fill_may(vma)) {
-		end = 0;
-		goto out;
+		end = index;
+	} else {
+		end = min(addr + (end << PAGE_SHIFT), vma->vm_end);
+		end = (mram_probe_tables(mm, at, end) - addr) >> PAGE_SHIFT;
 	}
-	end = min(addr + (end << PAGE_SHIFT), vma->vm_end);
-	end = (mram_probe_tables(mm, at, end) - addr) >> PAGE_SHIFT;
-	if (end <= index)
-		goto out;
-	fill->index = vma->vm_pgoff + ((at - vma->vm_start) >> PAGE_SHIFT) -
-		      index;
-	fill->file = get_file(vma->vm_file);
-out:
+	if (end > index) {
+		fill->index = linear_page_index(vma, at) - index;
+		fill->file = get_file(vma->vm_file);
+	}
 	mmap_read_unlock(mm);
-	return end > index ? end : 0;
+	return end;
 }
 
 /*
@@ -170,7 +169,7 @@ unsigned long mram_pages_fill(unsigned long addr, const unsigned long *need,
 	struct inode *inode;
 
 	end = mram_fill_find(&fill, addr, index, min(end, first + MRAM_BATCH));
-	if (!end)
+	if (end == index)
 		return index;
 	inode = fill.file->f_mapping->host;
 	/*

@@ -52,12 +52,12 @@ static unsigned long mram_load_take(struct mram_pass *pass, unsigned long base,
 		end = pass->chunk_pages;
 	next = mram_pages_take(true, addr, need, i, end, pass->runs,
 			       &pass->not_taken);
-	if (next == i && at >= pass->not_taken)
+	if (next == i && at >= pass->not_taken) {
 		next = mram_pages_fill(addr, need, i, end, pass->runs);
-	if (next == i && at >= pass->not_taken &&
-	    mram_pages_populate(addr, need, i, end))
-		next = mram_pages_take(true, addr, need, i, end, pass->runs,
-				       &pass->not_taken);
+		if (next == i && mram_pages_populate(addr, need, i, end))
+			next = mram_pages_take(true, addr, need, i, end,
+					       pass->runs, &pass->not_taken);
+	}
 	if (next > i) {
 		pass->in_vain = 0;
 		return next;
