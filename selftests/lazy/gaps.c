@@ -245,14 +245,6 @@ ssize_t __wrap_pread(int fd, void *buf, size_t n, off_t offset)
 	return __real_pread(fd, buf, n, offset);
 }
 
-ssize_t __real_pread64(int fd, void *buf, size_t n, off_t offset);
-ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset);
-ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset)
-{
-	hold_up();
-	return __real_pread64(fd, buf, n, offset);
-}
-
 struct move {
 	unsigned char *from, *to;
 	size_t length;

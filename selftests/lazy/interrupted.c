@@ -57,13 +57,6 @@ ssize_t __wrap_pread(int fd, void *buf, size_t n, off_t offset)
 	return hold_up(__real_pread(fd, buf, n, offset));
 }
 
-ssize_t __real_pread64(int fd, void *buf, size_t n, off_t offset);
-ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset);
-ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset)
-{
-	return hold_up(__real_pread64(fd, buf, n, offset));
-}
-
 int __real_ioctl(int fd, unsigned long request, void *arg);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...)

@@ -46,14 +46,6 @@ ssize_t __wrap_pread(int fd, void *buf, size_t n, off_t offset)
 	return __real_pread(fd, buf, n, offset);
 }
 
-ssize_t __real_pread64(int fd, void *buf, size_t n, off_t offset);
-ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset);
-ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset)
-{
-	stay();
-	return __real_pread64(fd, buf, n, offset);
-}
-
 static void begin_to_meet(unsigned int most)
 {
 	__atomic_store_n(&meet.most, most, __ATOMIC_RELEASE);

@@ -74,13 +74,6 @@ ssize_t __wrap_pread(int fd, void *buf, size_t n, off_t offset)
 	return -1;
 }
 
-ssize_t __real_pread64(int fd, void *buf, size_t n, off_t offset);
-ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset);
-ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset)
-{
-	return __wrap_pread(fd, buf, n, offset);
-}
-
 int __real_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
 				  const struct timespec *until);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
